@@ -1,0 +1,49 @@
+"""What can go wrong, in the words of the person who has to mend it.
+
+Every message is one sentence that says where (file, line, key), what, and what to do. The command line prints the
+message without a traceback and exits with `exit_code`.
+"""
+
+
+class HumanturnError(Exception):
+    """Something failed while working."""
+
+    exit_code = 1
+
+
+class InputError(HumanturnError):
+    """A file, argument or setting that was given cannot be used."""
+
+    exit_code = 2
+
+
+class FormatError(InputError):
+    """A record or conversation does not have the shape it must have."""
+
+
+class RecipeError(InputError):
+    """A recipe has an unknown key or an impossible value."""
+
+
+class SettingsChangedError(InputError):
+    """An output directory holds work done with other settings or other inputs."""
+
+
+class ModelError(InputError):
+    """A model SPEC names no usable model."""
+
+
+class EndpointError(HumanturnError):
+    """A model endpoint refused, failed, or answered with something that is no reply."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, passing: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.passing = passing
+        """True when the same request may succeed later (429, 5xx, timeouts)."""
+
+
+class BudgetReachedError(HumanturnError):
+    """A cap on tokens or money was reached; what is finished is kept."""
+
+    exit_code = 3

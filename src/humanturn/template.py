@@ -1,0 +1,252 @@
+"""Conversation -> text -> tokens that know whose they are. Training and serving both render here.
+
+A model folder's own chat template makes the text, once; the tokenizer makes the tokens, once; and every token learns by
+its character offsets which turn it belongs to. No token is ever guessed from its id.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from humanturn.conversation import Role, Turn
+from humanturn.errors import FormatError, ModelError
+
+USER_MODEL_PREFACE = (
+    "A chat between a curious human and an artificial intelligence assistant.\n"
+    "The human can ask further questions based on previous conversations, or he can directly ask brand new questions "
+    "without any conversations as context."
+)
+"""What a user model reads first (paper, appendix A.1)."""
+
+SCAFFOLD = -1
+"""Owner of tokens that belong to no turn: headers, separators, the preface."""
+
+
+class Scaffold(msgspec.Struct, frozen=True):
+    """The fixed text around turns."""
+
+    preface: str
+    """Everything before the first turn when the conversation brings no system turn."""
+    opening: str
+    """Text before a system turn's header, such as the beginning-of-text token."""
+    headers: dict[Role, str]
+    ends: dict[Role, str]
+    """End-of-turn token and separator; holds at least one special token."""
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A rendered conversation as tokens."""
+
+    ids: "np.ndarray[Any, Any]"
+    """int32, shape (tokens,)."""
+    owner: "np.ndarray[Any, Any]"
+    """int32, shape (tokens,): index of the turn whose text or end-of-turn token this is, or `SCAFFOLD`."""
+
+
+class Overhead(msgspec.Struct, frozen=True):
+    """Tokens a template adds to a conversation."""
+
+    preface: int
+    per_turn: dict[Role, int]
+
+
+def scaffold(tokenizer: Any, preface: str = USER_MODEL_PREFACE) -> Scaffold:
+    """Read the scaffold of a user model off a backbone's chat template; a plain one when it has none.
+
+    The backbone's own headers and end tokens are kept, so that training starts from what it knows; rules that a stock
+    template adds (a user must begin, contents are trimmed) are not, because a segment may begin with an answer.
+    """
+    specials = _special_tokens(tokenizer)
+    opening, headers, ends = _read_off(tokenizer) if tokenizer.chat_template else (tokenizer.bos_token or "", {}, {})
+    if not headers:
+        headers = {"system": "", "user": "USER:\n", "assistant": "ASSISTANT:\n"}
+        ends = {"system": "\n\n", "user": "\n", "assistant": "\n"}
+    for role in ("user", "assistant"):
+        if not specials.search(ends[role]):
+            if not tokenizer.eos_token:
+                raise ModelError(f"{tokenizer.name_or_path}: its tokenizer has no end token; set eos_token in its folder")
+            ends[role] = tokenizer.eos_token + ends[role]
+    return Scaffold(opening + headers["system"] + preface + ends["system"], opening, headers, ends)
+
+
+def user_template(frame: Scaffold) -> str:
+    """A Jinja chat template that renders turns verbatim and opens the next *user* turn."""
+    q = {name: json.dumps(value) for name, value in (("preface", frame.preface), ("opening", frame.opening))}
+    return (
+        f"{{%- set headers = {json.dumps(frame.headers)} -%}}\n"
+        f"{{%- set ends = {json.dumps(frame.ends)} -%}}\n"
+        "{%- if messages and messages[0]['role'] == 'system' -%}\n"
+        f"{{{{- {q['opening']} -}}}}\n"
+        "{%- else -%}\n"
+        f"{{{{- {q['preface']} -}}}}\n"
+        "{%- endif -%}\n"
+        "{%- for message in messages -%}\n"
+        "{{- headers[message['role']] + message['content'] + ends[message['role']] -}}\n"
+        "{%- endfor -%}\n"
+        "{%- if add_generation_prompt -%}\n"
+        "{{- headers['user'] -}}\n"
+        "{%- endif -%}\n"
+    )
+
+
+def text(tokenizer: Any, messages: Sequence[Turn], *, open_turn: bool = False) -> str:
+    """Render `messages` with the tokenizer's chat template; `open_turn` adds the header of the next turn.
+
+    Raises:
+        ModelError: there is no chat template.
+        FormatError: the template refuses these roles.
+    """
+    return _apply(tokenizer, [{"role": t.role, "content": t.content} for t in messages], open_turn)
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Turn]) -> list[int]:
+    """Tokens after which the model writes the next turn."""
+    rendered = text(tokenizer, messages, open_turn=True)
+    ids: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def encode(tokenizer: Any, messages: Sequence[Turn], *, name: str = "conversation") -> Encoded:
+    """Tokens of the rendered conversation, each with the turn that owns it.
+
+    A turn owns its text and its end-of-turn token (paper, section 3.1.1), never its header.
+
+    Raises:
+        FormatError: the template drops or rewrites a turn, or a turn spells out a control token; says which.
+    """
+    specials = _special_tokens(tokenizer)
+    for number, turn in enumerate(messages):
+        found = specials.search(turn.content)
+        if found:
+            raise FormatError(
+                f"{name}, turn {number}: spells out the control token {found[0]!r}; `humanturn prepare` drops such sessions"
+            )
+    rendered = text(tokenizer, messages)
+    pieces = _pieces(tokenizer, tokenizer.chat_template, tuple(turn.role for turn in messages))
+    starts, stops, cursor = [], [], 0
+    for number, turn in enumerate(messages):
+        cursor += len(pieces[number])
+        if not rendered.startswith(turn.content, cursor):
+            raise FormatError(
+                f"{name}, turn {number}: the chat template does not render this {turn.role} turn verbatim;"
+                " strip its white space, or use another template"
+            )
+        starts.append(cursor)
+        cursor += len(turn.content)
+        stops.append(cursor + _end_length(specials, pieces[number + 1]))
+    if cursor + len(pieces[-1]) != len(rendered):
+        raise FormatError(f"{name}: the chat template renders it as something other than its turns")
+    coded = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = np.asarray(coded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+    owner = np.full(len(offsets), SCAFFOLD, dtype=np.int32)
+    if starts:
+        turn_of = np.searchsorted(np.asarray(starts), offsets[:, 1], side="left") - 1
+        inside = (turn_of >= 0) & (offsets[:, 0] < np.asarray(stops)[turn_of]) & (offsets[:, 1] > offsets[:, 0])
+        owner[inside] = turn_of[inside]
+    return Encoded(np.asarray(coded["input_ids"], dtype=np.int32), owner)
+
+
+def overhead(tokenizer: Any, frame: Scaffold) -> Overhead:
+    """How many tokens `frame` adds to a conversation and to each of its turns."""
+
+    def count(piece: str) -> int:
+        return len(tokenizer(piece, add_special_tokens=False)["input_ids"])
+
+    roles: tuple[Role, ...] = ("system", "user", "assistant")
+    return Overhead(count(frame.preface), {role: count(frame.headers[role]) + count(frame.ends[role]) for role in roles})
+
+
+def control_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """Matches any control token of the tokenizer spelled out in a text."""
+    return _special_tokens(tokenizer)
+
+
+def stop_ids(tokenizer: Any) -> list[int]:
+    """Ids that end a turn: the end-of-text token and whatever the chat template ends each turn with."""
+    found = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    specials = _special_tokens(tokenizer)
+    for roles in (("user", "assistant"), ("user",)):
+        match = specials.search(_pieces(tokenizer, tokenizer.chat_template, roles)[-1])
+        if match:
+            found.append(tokenizer.convert_tokens_to_ids(match[0]))
+    return sorted(set(found))
+
+
+def _apply(tokenizer: Any, messages: list[dict[str, str]], open_turn: bool) -> str:
+    if not tokenizer.chat_template:
+        raise ModelError(f"{tokenizer.name_or_path}: has no chat template; put a chat_template.jinja into its folder")
+    try:
+        rendered: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_turn)
+    except Exception as error:  # templates raise what they like
+        roles = ", ".join(m["role"] for m in messages[:6])
+        raise FormatError(f"the chat template of {tokenizer.name_or_path} refuses turns of {roles}: {error}") from error
+    return rendered
+
+
+@lru_cache(maxsize=4096)
+def _pieces(tokenizer: Any, chat_template: str, roles: tuple[Role, ...]) -> tuple[str, ...]:
+    """The fixed text before, between and after turns of these roles (`chat_template` is part of the cache key)."""
+    marks = [f"\ue000{i}\ue001" for i in range(len(roles))]
+    rendered = _apply(tokenizer, [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)], False)
+    pieces, cursor = [], 0
+    for number, mark in enumerate(marks):
+        at = rendered.find(mark, cursor)
+        if at < 0:
+            raise FormatError(f"the chat template of {tokenizer.name_or_path} drops turn {number} ({roles[number]})")
+        pieces.append(rendered[cursor:at])
+        cursor = at + len(mark)
+    return (*pieces, rendered[cursor:])
+
+
+def _end_length(specials: re.Pattern[str], piece: str) -> int:
+    """Characters of `piece` up to and with its first special token; 0 when a turn has no end token of its own."""
+    match = specials.search(piece)
+    return match.end() if match and not piece[: match.start()].strip() else 0
+
+
+@lru_cache(maxsize=16)
+def _special_tokens(tokenizer: Any) -> re.Pattern[str]:
+    tokens = {str(t) for t in tokenizer.all_special_tokens} | {
+        t.content for t in tokenizer.added_tokens_decoder.values() if t.special
+    }
+    return re.compile("|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True)) or r"(?!)")
+
+
+def _read_off(tokenizer: Any) -> tuple[str, dict[Role, str], dict[Role, str]]:
+    """(opening, headers, ends) of a stock chat template; empty dicts when it does not come apart that way."""
+
+    def split(roles: Sequence[Role]) -> list[str]:
+        return list(_pieces(tokenizer, tokenizer.chat_template, tuple(roles)))
+
+    try:
+        between = split(["user", "assistant", "user"])[2]
+        user_end = split(["user"])[-1]
+        assistant_end = split(["user", "assistant"])[-1]
+        before_answer = split(["user", "assistant"])[1]
+    except FormatError:
+        return tokenizer.bos_token or "", {}, {}
+    if not between.startswith(assistant_end) or not before_answer.startswith(user_end):
+        return tokenizer.bos_token or "", {}, {}
+    headers: dict[Role, str] = {
+        "user": between[len(assistant_end) :],
+        "assistant": before_answer[len(user_end) :],
+        "system": "",
+    }
+    ends: dict[Role, str] = {"user": user_end, "assistant": assistant_end, "system": "\n\n"}
+    first = split(["user"])[0]
+    before_header = first[: len(first) - len(headers["user"])] if first.endswith(headers["user"]) else ""
+    bos = tokenizer.bos_token or ""
+    opening = bos if bos and before_header.startswith(bos) else ""
+    try:
+        first, second, _ = split(["system", "user"])
+    except FormatError:
+        return opening, headers, ends
+    if second.endswith(headers["user"]) and second != headers["user"]:
+        headers["system"] = first.removeprefix(opening)
+        ends["system"] = second[: len(second) - len(headers["user"])]
+    return opening, headers, ends
