@@ -1,0 +1,1 @@
+"""What conversations are worth in numbers, and how human a user model is."""

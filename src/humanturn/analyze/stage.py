@@ -1,0 +1,168 @@
+"""The analyze stage: what corpora look like in numbers, and how well a user model predicts heldout humans."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pydantic
+
+from humanturn import jsonl, run
+from humanturn.conversation import Conversation
+from humanturn.errors import InputError
+from humanturn.records import Measurement, StageResult, TurnLikelihood
+
+
+class AnalyzeSettings(run.Settings):
+    """Settings of `humanturn analyze`."""
+
+    free: ClassVar[frozenset[str]] = frozenset()
+
+    corpora: dict[str, str] = pydantic.Field({}, description="name of each corpus and its file of conversations")
+    tokenizer: str = pydantic.Field("embedded", description="model SPEC whose tokenizer counts lengths")
+    user: str | None = pydantic.Field(None, description="folder of a trained user model to measure on heldout humans")
+    backbone: str | None = pydantic.Field(None, description="SPEC it was trained from; default: what its folder names")
+    heldout: str | None = pydantic.Field(None, description="conversations it was not trained on; needed with `user`")
+    heldout_sessions: int | None = pydantic.Field(
+        None, ge=1, description="measure on the first N heldout sessions only"
+    )
+    seed: int = 0
+
+
+def analyze(settings: AnalyzeSettings, out: Path, *, resume: bool = False) -> StageResult:
+    """Measure corpora side by side and, with a user model, the likelihood of heldout human turns.
+
+    Writes `corpora.json` and, with a user model, `heldout_nll.json`.
+
+    Raises:
+        InputError: nothing to measure, or a file or folder cannot be used.
+        SettingsChangedError: `out` holds work with other settings.
+    """
+    from humanturn.models import spec
+
+    if not settings.corpora and not settings.user:
+        raise InputError("nothing to analyze; give corpora as NAME=FILE, or a user model with heldout conversations")
+    if settings.user and not settings.heldout:
+        raise InputError("analyze.user needs analyze.heldout: conversations the user model was not trained on")
+    inputs = {f"corpora.{name}": Path(path) for name, path in settings.corpora.items()}
+    outputs = []
+    if settings.corpora:
+        inputs["tokenizer"] = spec.local_folder(settings.tokenizer) / "tokenizer.json"
+        outputs.append("corpora.json")
+    if settings.user and settings.heldout:
+        inputs |= {
+            "user": Path(settings.user),
+            "heldout": Path(settings.heldout),
+            "backbone": spec.local_folder(_backbone(settings)),
+        }
+        outputs.append("heldout_nll.json")
+    return run.stage(
+        "analyze",
+        out,
+        settings,
+        inputs=inputs,
+        outputs=tuple(outputs),
+        work=lambda: _analyze(settings, inputs, out),
+        resume=resume,
+    )
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """The stage's result as plain-text tables for a terminal."""
+    from humanturn.analyze import text_tables
+
+    return text_tables.describe(result)
+
+
+def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    if settings.corpora:
+        from humanturn.analyze.corpus import COLUMNS
+
+        rows = {name: _corpus(settings, name, Path(path), inputs) for name, path in settings.corpora.items()}
+        jsonl.write_json(out / "corpora.json", {"tokenizer": settings.tokenizer, "columns": COLUMNS, "corpora": rows})
+        result["corpora"] = rows
+    if settings.user:
+        from humanturn.analyze import heldout
+
+        table = heldout.table(_likelihoods(settings, inputs, out), of="trained", seed=settings.seed)
+        jsonl.write_json(out / "heldout_nll.json", table)
+        result["heldout_nll"] = {row.name: row.parts["all"].nll.value for row in table.rows}
+        result["heldout_relative"] = {d.than: d.parts["all"] for d in table.differences}
+        result["heldout_sessions"] = table.sessions
+    return result
+
+
+def _corpus(settings: AnalyzeSettings, name: str, path: Path, inputs: Mapping[str, Path]) -> dict[str, Any]:
+    """One corpus's row: its size and the measured columns."""
+    from humanturn import progress, tokens
+    from humanturn.analyze import corpus
+
+    with progress.bar(f"analyze {name}", None, "conversations") as advance:
+
+        def told(conversations: Any) -> Any:
+            for conversation in conversations:
+                yield conversation
+                advance(1)
+
+        found = corpus.sessions(told(_read(path)), tokens.counter(inputs["tokenizer"].parent))
+    if not found:
+        raise InputError(f"{path}: holds no conversation")
+    row: dict[str, Measurement] = corpus.measure(found, seed=settings.seed)
+    return {"sessions": len(found), "user_turns": sum(s.user_turns for s in found), "columns": row}
+
+
+def _read(path: Path) -> Any:
+    return jsonl.read(path, Conversation)
+
+
+def _backbone(settings: AnalyzeSettings) -> str:
+    """SPEC of the backbone: as given, or as the user model's folder says."""
+    from humanturn.models import weights
+
+    if settings.backbone:
+        return settings.backbone
+    card = weights.card(Path(settings.user or ""))
+    if card is None:
+        raise InputError(f"{settings.user}: does not say what it was trained from; give analyze.backbone")
+    return card.backbone
+
+
+def _likelihoods(
+    settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path
+) -> dict[str, Sequence[TurnLikelihood]]:
+    """Heldout likelihoods of the untrained backbone, of the same told to play a user, and of the user model.
+
+    The first and the last are taken from the training's own record when it measured the same sessions.
+    """
+    from humanturn import template, tokens
+    from humanturn.analyze import reuse
+    from humanturn.models import likelihood
+
+    recorded = reuse.recorded(inputs["user"], inputs["heldout"], settings.heldout_sessions)
+    conversations = reuse.first_sessions(_read(inputs["heldout"]), settings.heldout_sessions)
+    if recorded is not None:
+        scored = {row.session_id for row in recorded["after"]}
+        conversations = [c for c in conversations if c.session_id in scored]
+    if not conversations:
+        raise InputError(f"{inputs['heldout']}: holds no conversation")
+    user_template = tokens.load(inputs["user"]).chat_template
+    if recorded is None:
+        recorded = {
+            "before": likelihood.user_turns(
+                inputs["backbone"], conversations, chat_template=user_template, label="heldout untrained"
+            ),
+            "after": likelihood.user_turns(inputs["user"], conversations, label="heldout trained"),
+        }
+    done = out / "roleplay.jsonl"  # the slow part of an interrupted run is not done twice
+    if not done.exists():
+        told = None if tokens.load(inputs["backbone"]).chat_template else user_template
+        rows = likelihood.user_turns(
+            inputs["backbone"],
+            conversations,
+            chat_template=told,
+            prompted=template.ROLEPLAY_PREFACE,
+            label="heldout role-play",
+        )
+        jsonl.write(done, rows)
+    roleplay = list(jsonl.read(done, TurnLikelihood))
+    return {"untrained": recorded["before"], "roleplay": roleplay, "trained": recorded["after"]}
