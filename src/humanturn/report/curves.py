@@ -75,39 +75,24 @@ def _thinned(points: Sequence[Point]) -> list[tuple[float, float]]:
 
 
 def _frame(x: Axis, y: Axis) -> Markup:
-    parts = []
-    for value in y.ticks():
-        parts.append(
-            Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
-                LEFT, WIDTH - RIGHT, y.at(value), y.at(value)
-            )
-        )
-        parts.append(
-            Markup('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{:g}</text>').format(
-                LEFT - 8, y.at(value) + 4, value
-            )
-        )
-    for value in x.ticks(6):
-        if value == int(value):
-            parts.append(
-                Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{:,.0f}</text>').format(
-                    x.at(value), HEIGHT - BOTTOM + 18, value
-                )
-            )
-    parts.append(
-        Markup('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-            LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM
-        )
+    """Axes, grid and their labels."""
+    right, bottom, middle = WIDTH - RIGHT, HEIGHT - BOTTOM, (LEFT + WIDTH - RIGHT) / 2
+    grid = Markup(
+        '<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>'
+        '<text class="tick" x="{3}" y="{4:.1f}" text-anchor="end">{5:.{6}f}</text>'
     )
-    parts.append(
-        Markup('<text class="name" x="{:.1f}" y="{}" text-anchor="middle">optimizer step</text>').format(
-            (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6
-        )
-    )
+    step = Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{:,.0f}</text>')
+    values = y.ticks()
+    decimals = max(len(f"{value:g}".partition(".")[2]) for value in values) if values else 0
+    parts = [grid.format(LEFT, right, y.at(v), LEFT - 8, y.at(v) + 4, v, decimals) for v in values]
+    parts += [step.format(x.at(v), bottom + 18, v) for v in x.ticks(6) if v == int(v)]
     parts.append(
         Markup(
-            '<text class="name" transform="translate(14 {:.1f}) rotate(-90)" text-anchor="middle">nats per token</text>'
-        ).format((TOP + HEIGHT - BOTTOM) / 2)
+            '<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>'
+            '<text class="name" x="{3:.1f}" y="{4}" text-anchor="middle">optimizer step</text>'
+            '<text class="name" text-anchor="middle" '
+            'transform="translate(14 {5:.1f}) rotate(-90)">nats per token</text>'
+        ).format(LEFT, right, bottom, middle, HEIGHT - 6, (TOP + bottom) / 2)
     )
     return Markup("").join(parts)
 

@@ -8,6 +8,10 @@ from markupsafe import Markup
 from humanturn.report import words
 from humanturn.report.curves import Axis
 
+DESCRIPTION = (
+    "Relative differences in negative log-likelihood with 95 % intervals: "
+    "how the trained model compares with each other model on all turns, first turns and follow-ups"
+)
 WIDTH, ROW, TOP, BOTTOM, LEFT, RIGHT = 720, 30, 8, 46, 300, 24
 
 
@@ -48,13 +52,13 @@ def differences(table: Mapping[str, Any]) -> Markup | None:
         parts.append(_row(part, m, y + ROW / 2, x))
         y += ROW
     parts.append(
-        Markup(
-            '<text class="name" x="{:.1f}" y="{}" text-anchor="middle">← needs less · relative difference in NLL · needs more →</text>'
-        ).format((LEFT + WIDTH - RIGHT) / 2, height - 6)
+        Markup('<text class="name" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+            (LEFT + WIDTH - RIGHT) / 2, height - 6, "← needs less · relative difference in NLL · needs more →"
+        )
     )
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="Relative differences in negative log-likelihood with 95 % intervals; the figures are in the table above">{}</svg>'
-    ).format(WIDTH, height, Markup("").join(parts))
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, height, DESCRIPTION, Markup("").join(parts)
+    )
 
 
 def _row(name: str, m: Mapping[str, Any], y: float, x: Axis) -> Markup:

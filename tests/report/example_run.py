@@ -1,0 +1,189 @@
+"""Writes a whole run directory the way the stages do, hostile conversations among the others."""
+
+import math
+import random
+from pathlib import Path
+
+from humanturn import jsonl, run
+from humanturn.analyze import heldout
+from humanturn.analyze.corpus import COLUMNS, Session, measure
+from humanturn.conversation import Conversation, Turn
+from humanturn.records import TurnLikelihood
+
+WORDS = (
+    *("how", "can", "i", "write", "a", "short", "reply", "to", "the", "email", "about", "our", "new", "product"),
+    *("launch", "next", "week", "please", "make", "it", "friendlier", "and", "add", "python", "code", "that", "reads"),
+    *("the", "file", "sort", "by", "date", "what", "about", "errors", "explain", "why", "that", "works", "give", "me"),
+    *("ten", "more", "ideas", "for", "titles", "in", "a", "table", "with", "columns", "continue"),
+)
+
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    "</script><script>document.title='owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "<svg/onload=document.title='owned'>",
+    "\u202eevil txet desrever\u202c and \u2066isolated\u2069",
+    "\u200f\u200e\u200b\ufeff hidden",
+    "{{ 7 * 7 }} {% for x in y %}",
+    "javascript:document.title='owned'",
+    '"><iframe srcdoc="<script>parent.document.title=1</script>">',
+    "<!-- <!--> --!> ]]> <![CDATA[",
+    "```html\n<script>document.title='owned'</script>\n```",
+    "```" * 2000,
+    "word " * 210_000,
+    "x" * 1_100_000,
+    "\n" * 5000 + "end",
+    "Z̸̧̢̛" * 3000,
+    "\x00\x01\x07\x1b[31m",
+    "$&amp;&#60;script&#62;",
+    "😀" * 10_000,
+    "<style>*{display:none}</style><base href=//evil><meta http-equiv=refresh content=0>",
+)
+
+
+def write(folder: Path, *, conversations: int = 40, hostile: bool = True) -> Path:
+    """Make the run in `folder` and return it."""
+    draw = random.Random(7)
+    _prepare(folder / "prepare")
+    for name, start in (("user", 3.4), ("assistant", 2.1)):
+        _training(folder / name, draw, start)
+    _simulate(folder / "simulate", draw, conversations, HOSTILE if hostile else ())
+    _analyze(folder / "analyze", draw)
+    (folder / "recipe.yaml").write_text("seed: 0\nprepare:\n  inputs: [raw.json]\n  max_tokens: 2048\n")
+    return folder
+
+
+def _manifest(folder: Path, stage: str, result: dict, seconds: float = 75.3) -> None:
+    mark = run.InputMark("3f" * 32, 125_509_632, 0)
+    jsonl.write_json(
+        folder / "manifest.json",
+        run.Manifest(
+            stage=stage,
+            status="done",
+            settings={"seed": 0, "tokenizer": "embedded", "limit": None},
+            inputs={"data": mark},
+            versions=run.versions(),
+            started=run.now(),
+            seconds=seconds,
+            result=result,
+        ),
+    )
+
+
+def _prepare(folder: Path) -> None:
+    left, turns, tokens, steps = 17_671, 118_000, 31_000_000, []
+    for rule, share in (
+        ("read", 0.0),
+        ("alternation", 0.021),
+        ("exact_duplicates", 0.052),
+        ("language", 0.014),
+        ("near_duplicates", 0.11),
+    ):
+        gone, gone_turns = round(left * share), round(turns * share)
+        left, turns, tokens = left - gone, turns - gone_turns, round(tokens * (1 - share))
+        steps.append(
+            {
+                "rule": rule,
+                "sessions_dropped": gone,
+                "turns_dropped": gone_turns,
+                "sessions_left": left,
+                "turns_left": turns,
+                "tokens_left": tokens,
+            }
+        )
+    jsonl.write_json(folder / "funnel.json", {"steps": steps, "segments": {"train": 21_402, "heldout": 1_120}})
+    _manifest(folder, "prepare", {"sessions": left})
+
+
+def _training(folder: Path, draw: random.Random, start: float) -> None:
+    rows = []
+    for step in range(1, 181):
+        value = start - 0.7 * (1 - math.exp(-step / 40)) + draw.gauss(0, 0.06)
+        row = {"step": step, "trained_tokens": step * 2100, "loss": value, "learning_rate": 2e-4 * (1 - step / 180)}
+        rows.append(row | ({"heldout_nll": value + 0.12} if step % 60 == 0 else {}))
+    jsonl.write(folder / "metrics.jsonl", rows)
+    result = {
+        "conversations": 1200,
+        "trained_tokens": 378_000,
+        "steps": 180,
+        "heldout_nll": {"before": start, "after": start - 0.55},
+    }
+    _manifest(folder, "train", result, 214.0)
+
+
+def _simulate(folder: Path, draw: random.Random, count: int, hostile: tuple[str, ...]) -> None:
+    def said(words: int) -> str:
+        return " ".join(draw.choice(WORDS) for _ in range(max(1, words))).capitalize()
+
+    def one(number: int) -> Conversation:
+        turns: list[Turn] = []
+        for _ in range(draw.randint(1, 7)):
+            code = (
+                "\n\n```python\nfor line in open(path):\n    print(line)\n```\nThat is all."
+                if draw.random() < 0.3
+                else ""
+            )
+            turns += [
+                Turn("user", said(draw.randint(2, 40)) + "?"),
+                Turn("assistant", said(draw.randint(30, 250)) + "." + code),
+            ]
+        if number < len(hostile):
+            turns[0], turns[1] = Turn("user", hostile[number]), Turn("assistant", hostile[number])
+        return Conversation(
+            id=f"sim-{number:05d}",
+            messages=tuple(turns),
+            source="humanturn",
+            meta={
+                "strategy": "trained" if number % 3 else "roleplay",
+                "stop_reason": draw.choice(("context", "context", "learned", "rounds")),
+                "seed": number,
+                "events": {"answers_as_assistant": 2} if number % 9 == 0 else {},
+            },
+        )
+
+    jsonl.write(folder / "conversations.jsonl", (one(n) for n in range(count)))
+    jsonl.write_json(
+        folder / "ledger.json", {"prompt_tokens": 1_812_004, "completion_tokens": 240_119, "calls": 812, "usd": 0.0}
+    )
+    _manifest(folder, "simulate", {"conversations": count}, 128.0)
+
+
+def _analyze(folder: Path, draw: random.Random) -> None:
+    turns = [(f"s{session}", turn) for session in range(80) for turn in range(draw.randint(1, 6))]
+    harder = {session: draw.gauss(0, 0.3) for session, _ in turns}
+
+    def scored(level: float) -> list[TurnLikelihood]:
+        found = []
+        for session, turn in turns:
+            tokens = 5 + hash_of(session, turn) % 60
+            nll = tokens * (level + harder[session] + draw.gauss(0, 0.05))
+            found.append(TurnLikelihood(session, 2 * turn, turn == 0, tokens, nll, tokens * 4))
+        return found
+
+    rows = {"untrained": scored(3.42), "roleplay": scored(4.05), "trained": scored(3.02)}
+    table = heldout.table(rows, of="trained")
+    jsonl.write_json(folder / "heldout_nll.json", table)
+
+    def corpus(scale: float) -> dict:
+        found = [
+            Session(
+                f"c{n}",
+                1 + n % 5,
+                1 + n % 5,
+                1 + n % 5,
+                int(scale * (40 + n % 300)),
+                300 + n * 7 % 1800,
+                scale * 31 * (1 + n % 5),
+                1 + n % 5,
+            )
+            for n in range(300)
+        ]
+        return {"sessions": 300, "user_turns": sum(s.user_turns for s in found), "columns": measure(found)}
+
+    corpora = {"human": corpus(1.0), "simulated": corpus(0.8)}
+    jsonl.write_json(folder / "corpora.json", {"tokenizer": "embedded", "columns": COLUMNS, "corpora": corpora})
+    _manifest(folder, "analyze", {}, 41.0)
+
+
+def hash_of(session: str, turn: int) -> int:
+    return run.derived_seed(0, session, turn)
