@@ -23,6 +23,16 @@ USER_MODEL_PREFACE = (
 )
 """What a user model reads first (paper, appendix A.1)."""
 
+ROLEPLAY_PREFACE = (
+    "You are a person who is chatting with an AI assistant. Stay in that role: you want something and you ask for it in "
+    "your own words, as people type, short and informal. Never answer, explain or help; that is the assistant's part. "
+    "Write only the person's next message."
+)
+"""The instruction that prompts an ordinary chat model to play the user."""
+
+ROLEPLAY_OPENER = "Hello! How can I help you today?"
+"""What the assistant says before a role-played user's first turn, so that there is a turn to answer."""
+
 SCAFFOLD = -1
 """Owner of tokens that belong to no turn: headers, separators, the preface."""
 
@@ -104,6 +114,13 @@ def text(tokenizer: Any, messages: Sequence[Turn], *, open_turn: bool = False) -
     return _apply(tokenizer, [{"role": t.role, "content": t.content} for t in messages], open_turn)
 
 
+def opens(tokenizer: Any) -> Role:
+    """The role whose turn a model with this chat template writes: `user` for user models, else `assistant`."""
+    talk = [Turn("user", "a"), Turn("assistant", "b")]
+    header = text(tokenizer, talk, open_turn=True)[len(text(tokenizer, talk)) :]
+    return "user" if header and header == scaffold(tokenizer).headers["user"] else "assistant"
+
+
 def prompt_ids(tokenizer: Any, messages: Sequence[Turn]) -> list[int]:
     """Tokens after which the model writes the next turn."""
     rendered = text(tokenizer, messages, open_turn=True)
@@ -149,6 +166,13 @@ def encode(tokenizer: Any, messages: Sequence[Turn], *, name: str = "conversatio
         inside = (turn_of >= 0) & (offsets[:, 0] < np.asarray(stops)[turn_of]) & (offsets[:, 1] > offsets[:, 0])
         owner[inside] = turn_of[inside]
     return Encoded(np.asarray(coded["input_ids"], dtype=np.int32), owner)
+
+
+def as_roleplay(messages: Sequence[Turn], preface: str = ROLEPLAY_PREFACE) -> list[Turn]:
+    """The conversation as a chat model sees it that is told to play the user: roles flipped, the instruction first."""
+    flipped = [Turn("assistant" if t.role == "user" else "user", t.content) for t in messages if t.role != "system"]
+    opener = [] if flipped and flipped[0].role == "user" else [Turn("user", ROLEPLAY_OPENER)]
+    return [Turn("system", preface), *opener, *flipped]
 
 
 def overhead(tokenizer: Any, frame: Scaffold) -> Overhead:

@@ -1,0 +1,33 @@
+"""ShareGPT, raw (assistant turns are HTML) and V3 (Markdown, cut into pieces whose ids end in the first turn's index).
+
+`{"id": "QWJhYvA_0", "conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}]}`
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from humanturn.conversation import Conversation
+from humanturn.formats import fields
+
+_PIECE = re.compile(r"(.{5,})_\d{1,6}")
+
+
+def matches(record: dict[str, Any]) -> bool:
+    """True for a record of this format."""
+    entries = record.get("conversations")
+    return isinstance(entries, list) and (not entries or not isinstance(entries[0], dict) or "from" in entries[0])
+
+
+def read(record: dict[str, Any]) -> Iterator[Conversation]:
+    """The conversation of one record; pieces of one session share `parent_id`."""
+    turns, tools = fields.turns(fields.items(record, "conversations"), "from", "value")
+    name = fields.identity(record, "id", "idx", "conversation_id")
+    piece = _PIECE.fullmatch(name)
+    yield Conversation(
+        id=name,
+        messages=turns,
+        source="sharegpt",
+        parent_id=piece[1] if piece else None,
+        meta=fields.known(tool_turns=tools, model=record.get("model")),
+    )

@@ -1,0 +1,63 @@
+"""Load a causal language model from a Hugging Face folder: safetensors only, no remote code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from humanturn import run, tokens
+from humanturn.errors import ModelError
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """`humanturn.json` of a model we trained."""
+
+    role: str
+    """The side it plays: `user` or `assistant`."""
+    backbone: str
+    max_tokens: int
+    """Context length it was trained with, in tokens."""
+    data_sha256: str
+    humanturn: str
+
+
+def card(folder: Path) -> Card | None:
+    """What humanturn knows of the model in `folder`; None for models it did not train."""
+    path = folder / "humanturn.json"
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Card)
+    except msgspec.MsgspecError as error:
+        raise ModelError(f"{path}: damaged ({error}); remove it to use the folder as a plain model") from None
+
+
+def load(folder: Path, *, attention: str = "sdpa") -> tuple[Any, Any]:
+    """(model, tokenizer) in evaluation mode on the best device: float32 on CPU, bfloat16 on CUDA.
+
+    Raises:
+        ModelError: the folder holds no causal language model with safetensors weights.
+    """
+    import torch
+    import transformers
+
+    tokenizer = tokens.load(folder)
+    architectures = json.loads((folder / "config.json").read_text()).get("architectures") or []
+    if not any("CausalLM" in name or "LMHead" in name or "ConditionalGeneration" in name for name in architectures):
+        raise ModelError(f"{folder}: is no causal language model (its config names {', '.join(architectures) or 'no model'})")
+    cuda = torch.cuda.is_available()
+    if not cuda:
+        torch.set_num_threads(run.cores())
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=torch.bfloat16 if cuda else torch.float32,
+            attn_implementation=attention,
+            use_safetensors=True,
+        )
+    except Exception as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{folder}: the model cannot be loaded ({said})") from error
+    return model.to("cuda" if cuda else "cpu").eval(), tokenizer

@@ -1,0 +1,1 @@
+"""Raw corpora in, clean segments of human-assistant conversations out."""

@@ -1,0 +1,94 @@
+"""The language of each turn, told from its prose: code is cut out first, else English code hides the language."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from humanturn.conversation import Turn
+
+_FENCED = re.compile(r"^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1|\Z)", re.DOTALL | re.MULTILINE)
+_INLINE = re.compile(r"`[^`\n]*`|https?://\S+")
+_CODE_LINE = re.compile(r"^.*[;{}=<>\\|]\s*$|^\s*(?:[#@$]|//|import |from \w+ import|def |class |return ).*$", re.MULTILINE)
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
+_ASKS_FOR_LANGUAGE = re.compile(
+    r"translat|traduc|traduz|übersetz|перевед|перевод|翻译|翻譯|訳|번역|ترجم|अनुवाद|çevir|vertaal|tłumacz|dịch"
+    r"|\b(?:in|to|into|from|en|auf|на|speak|learn)\s+(?:\w+\s+)?(?:english|german|french|spanish|italian|portuguese|russian"
+    r"|chinese|mandarin|cantonese|japanese|korean|arabic|hindi|dutch|polish|turkish|vietnamese|thai|greek|hebrew|latin"
+    r"|swedish|danish|norwegian|finnish|czech|hungarian|romanian|ukrainian|indonesian|persian|farsi|urdu|bengali|tamil"
+    r"|deutsch|englisch|französisch|spanisch|français|anglais|allemand|español|inglés|английск\w*|русск\w*)\b"
+    r"|\blanguages?\b|用(?:中文|英文|英语|日语)|(?:中文|英文|英语)",
+    re.IGNORECASE,
+)
+_ENGLISH = frozenset("the and of to that with you this are for it be your have what how can is as on not by or".split())
+_ONLY_ENGLISH = frozenset("the and of that with you this are your have what how".split())
+_SAMPLE = 600
+"""Characters of prose of a turn that are looked at."""
+MIN_LETTERS = 24
+"""Prose shorter than this says nothing for certain about its language."""
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What language a turn is in."""
+
+    code: str
+    """ISO 639-1, or `un` when it cannot be told."""
+    letters: int
+    """Letters it was told from."""
+    sure: bool
+    """True when nearly all of the turn is in that language."""
+
+
+UNKNOWN = Heard("un", 0, False)
+
+
+def prose(text: str) -> str:
+    """The start of a turn without code, addresses and characters that no language has."""
+    if "```" in text or "~~~" in text:
+        text = _FENCED.sub("\n", text)
+    text = text[: 4 * _SAMPLE]
+    if "`" in text or "://" in text:
+        text = _INLINE.sub(" ", text)
+    return text[:_SAMPLE]
+
+
+def hear(text: str) -> Heard:
+    """The language of one turn."""
+    sample = prose(text)
+    if sample.isascii():
+        words = set(sample.lower().split())
+        if len(words & _ENGLISH) >= 4 and len(words & _ONLY_ENGLISH) >= 2:
+            return Heard("en", len(sample), True)
+    sample = _UNPRINTABLE.sub(" ", _CODE_LINE.sub("", sample))
+    letters = sum(map(str.isalpha, sample))
+    if not letters:
+        return UNKNOWN
+    import pycld2
+
+    _, _, guesses = pycld2.detect(sample, bestEffort=True)
+    _, code, percent, _ = guesses[0]
+    code = {"zh-Hant": "zh", "iw": "he", "jw": "jv", "nn": "no", "nb": "no"}.get(code, code)
+    # Scripts such as Chinese say more with each character than an alphabet does.
+    weight = letters if sample.isascii() else letters + 2 * sum(char > "\u2e80" for char in sample)
+    return Heard(code, letters, code != "un" and percent >= 90 and weight >= MIN_LETTERS)
+
+
+def share_of(language: str, heard: Sequence[Heard]) -> float:
+    """Share of `language` among the letters of turns whose language can be told; 1 when none can."""
+    known = [turn for turn in heard if turn.code != "un" and turn.letters >= MIN_LETTERS] or [
+        turn for turn in heard if turn.code != "un"
+    ]
+    total = sum(turn.letters for turn in known)
+    return sum(turn.letters for turn in known if turn.code == language) / total if total else 1.0
+
+
+def switch(turns: Sequence[Turn], heard: Sequence[Heard]) -> tuple[str, str] | None:
+    """The two languages between which a session goes although no user turn asks for another language.
+
+    Sessions that ask for a translation are meant to hold two languages and are kept (paper, section 3.1.3).
+    """
+    said = [turn.code for turn in heard if turn.sure]
+    others = [code for code in said if code != said[0]]
+    if not others or any(turn.role == "user" and _ASKS_FOR_LANGUAGE.search(turn.content) for turn in turns):
+        return None
+    return said[0], others[0]

@@ -1,0 +1,127 @@
+"""Cut sessions into segments that fit the token budget and carry their context (paper, section 3.1.3).
+
+A segment ends with an assistant turn. A later one opens with the assistant turn before it, so that no human turn loses
+what it answers; where that does not fit it is cut from its head. An answer that alone breaks the budget is cut from its
+tail: the human turn before it is worth keeping. Only a human turn too long to stand in any segment is lost, and counted.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from humanturn.conversation import Conversation, Turn
+from humanturn.prepare.turns import Loss
+from humanturn.template import Overhead
+
+Count = Callable[[Sequence[str]], list[int]]
+
+LEAST = 32
+"""Tokens of an answer, or of a carried context, below which it is no use; a human turn that leaves less room goes."""
+CONTEXT = 256
+"""Tokens of context that an over-long answer makes room for."""
+
+
+class Cut(msgspec.Struct):
+    """The segments of one session, and what they hold."""
+
+    segments: list[Conversation]
+    losses: list[Loss]
+    tokens: int = 0
+    """Of the rendered segments, template and carried context included."""
+    truncated_context: int = 0
+    truncated_answers: int = 0
+
+
+def cut(session: Conversation, counts: Sequence[int], *, count: Count, overhead: Overhead, max_tokens: int) -> Cut:
+    """Cut a session whose turns alternate and end with an answer.
+
+    Args:
+        session: its turns, tidied and repaired; an assistant turn may open it.
+        counts: tokens of each turn's content.
+        count: counts the tokens of texts, for what has to be shortened.
+        overhead: tokens that the template adds.
+        max_tokens: no rendered segment is longer.
+    """
+    turns, made = session.messages, Cut([], [])
+    user_cost, answer_cost = overhead.per_turn["user"], overhead.per_turn["assistant"]
+    budget = max_tokens - overhead.preface
+    at = int(turns[0].role == "assistant")
+    while at < len(turns):
+        used = answer_cost + counts[at - 1] if at else 0
+        end = at
+        while end < len(turns):
+            used += user_cost + counts[end] + answer_cost + counts[end + 1]
+            if used > budget:
+                used -= user_cost + counts[end] + answer_cost + counts[end + 1]
+                break
+            end += 2
+        if end > at:
+            _add(made, session, at, list(turns[max(at - 1, 0) : end]), overhead.preface + used, {})
+            at = end
+            continue
+        lead = turns[at - 1].content if at else ""
+        room = budget - user_cost - counts[at] - answer_cost - (answer_cost if at else 0)
+        least = min(LEAST, counts[at + 1]) + (min(LEAST, counts[at - 1]) if at else 0)
+        if room < least:
+            made.losses.append(_too_long(at, counts, alone=at == 1))
+        else:
+            lead_room = min(counts[at - 1], CONTEXT, room // 2) if at else 0
+            answer, answer_size = _shorten(turns[at + 1].content, counts[at + 1], room - lead_room, count, head=True)
+            lead, lead_size = _shorten(lead, counts[at - 1] if at else 0, room - answer_size, count, head=False)
+            marks = {"answer_cut": answer != turns[at + 1].content, "context_cut": bool(at) and lead != turns[at - 1].content}
+            pieces = ([Turn("assistant", lead)] if at else []) + [turns[at], Turn("assistant", answer)]
+            used = max_tokens - room + lead_size + answer_size
+            _add(made, session, at, pieces, used, {key: True for key, value in marks.items() if value})
+        at += 2
+    if len(made.segments) > 1:
+        made.segments = [
+            msgspec.structs.replace(segment, id=f"{session.id}#{number}") for number, segment in enumerate(made.segments)
+        ]
+    return made
+
+
+def _add(made: Cut, session: Conversation, at: int, turns: list[Turn], tokens: int, marks: dict[str, Any]) -> None:
+    carried = {"context_turns": 1} if at > 1 else {}
+    meta = {**session.meta, **carried, **marks}
+    made.segments.append(
+        Conversation(
+            id=session.id, messages=tuple(turns), source=session.source, parent_id=session.session_id, meta=meta
+        )
+    )
+    made.tokens += tokens
+    made.truncated_context += "context_cut" in marks
+    made.truncated_answers += "answer_cut" in marks
+
+
+def _too_long(at: int, counts: Sequence[int], *, alone: bool) -> Loss:
+    """The human turn at `at` with its answer, and the assistant turn that opened the session when nothing follows it."""
+    tokens = counts[at] + counts[at + 1] + (counts[0] if alone else 0)
+    reason = f"human turn {at} of {counts[at]} tokens leaves no room for its answer"
+    return Loss("too_long", reason, 3 if alone else 2, 1, tokens)
+
+
+def _shorten(text: str, size: int, room: int, count: Count, *, head: bool) -> tuple[str, int]:
+    """The longest head or tail of `text` that is at most `room` tokens, cut between words; and its tokens."""
+    if size <= room:
+        return text, size
+    low, high = 0, len(text)
+    best, tokens = "", 0
+    while high - low > max(8, len(text) // 400):
+        middle = (low + high) // 2
+        piece = _between_words(text, middle, head)
+        length = count([piece])[0]
+        if length <= room:
+            low, best, tokens = middle, piece, length
+        else:
+            high = middle
+    return best, tokens
+
+
+def _between_words(text: str, length: int, head: bool) -> str:
+    """About `length` characters from one end, without a broken word where there are words."""
+    piece = text[:length] if head else text[len(text) - length :]
+    space = max(piece.rfind(" "), piece.rfind("\n")) if head else min(filter(lambda i: i >= 0, (piece.find(" "), piece.find("\n"))), default=-1)
+    if space >= 0 and (length - space if head else space) < 40:
+        piece = piece[:space] if head else piece[space:]
+    return piece.strip()

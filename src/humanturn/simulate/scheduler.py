@@ -1,0 +1,64 @@
+"""Keeps many conversations in flight; retries what may pass, records what does not."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+from humanturn.conversation import Turn
+from humanturn.errors import EndpointError
+from humanturn.models.model import ChatModel, Sampling
+from humanturn.records import Reply
+from humanturn.simulate.conversation_loop import Table, converse
+from humanturn.simulate.store import Job, Store
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 60.0
+
+
+async def run_all(
+    jobs: Sequence[Job], table: Table, store: Store, *, concurrency: int, retries: int, moved: Callable[[float], None]
+) -> None:
+    """Carry every job to its end or to its failure, at most `concurrency` at a time, in order of their start.
+
+    A conversation whose model fails for good is recorded with the cause, and the rest goes on.
+
+    Raises:
+        EndpointError: the first `concurrency` conversations to end all failed, or the endpoint refuses to serve us at
+            all; nobody is served by asking thousands of times more.
+    """
+    waiting = iter(jobs)
+    failures = 0
+
+    async def work() -> None:
+        nonlocal failures
+        for job in waiting:
+            try:
+                await converse(job, table, store, lambda *request: _ask(*request, retries=retries), moved)
+                failures = 0
+            except EndpointError as error:
+                store.fail(job, str(error))
+                failures += 1
+                if failures >= min(concurrency, len(jobs)):
+                    raise
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(jobs))):
+                group.create_task(work())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _ask(model: ChatModel, messages: Sequence[Turn], sampling: Sampling, seed: int, *, retries: int) -> Reply:
+    """A reply, waiting longer after each passing failure (as long as the server says, when it says)."""
+    wait = FIRST_WAIT_S
+    for attempt in range(retries + 1):
+        try:
+            return await model.reply(messages, sampling=sampling, seed=seed)
+        except EndpointError as error:
+            if not error.passing or attempt == retries:
+                raise
+            pause = error.retry_after if error.retry_after is not None else wait * random.uniform(0.5, 1.5)  # noqa: S311
+            await asyncio.sleep(min(pause, LONGEST_WAIT_S))
+            wait *= 2
+    raise AssertionError("unreachable: the last attempt returns or raises")
