@@ -142,10 +142,13 @@ def _simulate(folder: Path, draw: random.Random, count: int, hostile: tuple[str,
         )
 
     jsonl.write(folder / "conversations.jsonl", (one(n) for n in range(count)))
-    jsonl.write_json(
-        folder / "ledger.json", {"prompt_tokens": 1_812_004, "completion_tokens": 240_119, "calls": 812, "usd": 0.0}
-    )
-    _manifest(folder, "simulate", {"conversations": count}, 128.0)
+    keys = ("role", "model", "replies", "prompt_tokens", "completion_tokens", "discarded")
+    spent = [
+        ("assistant", "embedded", 812, 1_812_004, 240_119, 0),
+        ("user", "hf:runs/spring/user", 830, 905_220, 31_004, 18),
+    ]
+    jsonl.write_json(folder / "ledger.json", [dict(zip(keys, row, strict=True)) for row in spent])
+    _manifest(folder, "simulate", {"conversations": count, "errors": {"<b>refused</b>": 2}}, 128.0)
 
 
 def _analyze(folder: Path, draw: random.Random) -> None:

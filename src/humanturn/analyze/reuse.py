@@ -32,9 +32,9 @@ def recorded(user: Path, heldout: Path, sessions: int | None) -> dict[str, list[
         return rows
     if limit is not None and limit < sessions:
         return None
-    from humanturn import jsonl
+    from humanturn import formats
 
-    wanted = {c.session_id for c in first_sessions(jsonl.read(heldout, Conversation), sessions)}
+    wanted = {c.session_id for c in first_sessions(formats.read_conversations(heldout), sessions)}
     return {name: [row for row in part if row.session_id in wanted] for name, part in rows.items()}
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import pydantic
 
 from humanturn import jsonl, run
-from humanturn.conversation import Conversation
 from humanturn.errors import InputError
 from humanturn.records import Measurement, StageResult, TurnLikelihood
 
@@ -17,7 +16,9 @@ class AnalyzeSettings(run.Settings):
 
     free: ClassVar[frozenset[str]] = frozenset()
 
-    corpora: dict[str, str] = pydantic.Field({}, description="name of each corpus and its file of conversations")
+    corpora: dict[str, str] = pydantic.Field(
+        {}, description="name of each corpus and its conversations: a file, a folder, ..."
+    )
     tokenizer: str = pydantic.Field("embedded", description="model SPEC whose tokenizer counts lengths")
     user: str | None = pydantic.Field(None, description="folder of a trained user model to measure on heldout humans")
     backbone: str | None = pydantic.Field(None, description="SPEC it was trained from; default: what its folder names")
@@ -37,13 +38,18 @@ def analyze(settings: AnalyzeSettings, out: Path, *, resume: bool = False) -> St
         InputError: nothing to measure, or a file or folder cannot be used.
         SettingsChangedError: `out` holds work with other settings.
     """
+    from humanturn.formats import sources
     from humanturn.models import spec
 
     if not settings.corpora and not settings.user:
         raise InputError("nothing to analyze; give corpora as NAME=FILE, or a user model with heldout conversations")
     if settings.user and not settings.heldout:
         raise InputError("analyze.user needs analyze.heldout: conversations the user model was not trained on")
-    inputs = {f"corpora.{name}": Path(path) for name, path in settings.corpora.items()}
+    inputs = {
+        f"corpora.{name}" + (f".{number}" if number else ""): file
+        for name, path in settings.corpora.items()
+        for number, file in enumerate(sources.files([path]))
+    }
     outputs = []
     if settings.corpora:
         inputs["tokenizer"] = spec.local_folder(settings.tokenizer) / "tokenizer.json"
@@ -78,7 +84,7 @@ def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -
     if settings.corpora:
         from humanturn.analyze.corpus import COLUMNS
 
-        rows = {name: _corpus(settings, name, Path(path), inputs) for name, path in settings.corpora.items()}
+        rows = {name: _corpus(settings, name, path, inputs) for name, path in settings.corpora.items()}
         jsonl.write_json(out / "corpora.json", {"tokenizer": settings.tokenizer, "columns": COLUMNS, "corpora": rows})
         result["corpora"] = rows
     if settings.user:
@@ -92,9 +98,9 @@ def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -
     return result
 
 
-def _corpus(settings: AnalyzeSettings, name: str, path: Path, inputs: Mapping[str, Path]) -> dict[str, Any]:
+def _corpus(settings: AnalyzeSettings, name: str, path: str, inputs: Mapping[str, Path]) -> dict[str, Any]:
     """One corpus's row: its size and the measured columns."""
-    from humanturn import progress, tokens
+    from humanturn import formats, progress, tokens
     from humanturn.analyze import corpus
 
     with progress.bar(f"analyze {name}", None, "conversations") as advance:
@@ -104,15 +110,9 @@ def _corpus(settings: AnalyzeSettings, name: str, path: Path, inputs: Mapping[st
                 yield conversation
                 advance(1)
 
-        found = corpus.sessions(told(_read(path)), tokens.counter(inputs["tokenizer"].parent))
-    if not found:
-        raise InputError(f"{path}: holds no conversation")
+        found = corpus.sessions(told(formats.read_conversations(path)), tokens.counter(inputs["tokenizer"].parent))
     row: dict[str, Measurement] = corpus.measure(found, seed=settings.seed)
     return {"sessions": len(found), "user_turns": sum(s.user_turns for s in found), "columns": row}
-
-
-def _read(path: Path) -> Any:
-    return jsonl.read(path, Conversation)
 
 
 def _backbone(settings: AnalyzeSettings) -> str:
@@ -134,17 +134,15 @@ def _likelihoods(
 
     The first and the last are taken from the training's own record when it measured the same sessions.
     """
-    from humanturn import template, tokens
+    from humanturn import formats, template, tokens
     from humanturn.analyze import reuse
     from humanturn.models import likelihood
 
     recorded = reuse.recorded(inputs["user"], inputs["heldout"], settings.heldout_sessions)
-    conversations = reuse.first_sessions(_read(inputs["heldout"]), settings.heldout_sessions)
+    conversations = reuse.first_sessions(formats.read_conversations(inputs["heldout"]), settings.heldout_sessions)
     if recorded is not None:
         scored = {row.session_id for row in recorded["after"]}
         conversations = [c for c in conversations if c.session_id in scored]
-    if not conversations:
-        raise InputError(f"{inputs['heldout']}: holds no conversation")
     user_template = tokens.load(inputs["user"]).chat_template
     if recorded is None:
         recorded = {

@@ -1,13 +1,15 @@
 """Read what the stages of a run left, as the page needs it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from humanturn import jsonl, run
 from humanturn.errors import InputError
 from humanturn.report.words import STAGES
+
+T = TypeVar("T")
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -20,6 +22,18 @@ class Point(msgspec.Struct, frozen=True):
     heldout_nll: float | None = None
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """One model's row of `ledger.json`."""
+
+    role: str
+    model: str
+    replies: int
+    prompt_tokens: int
+    completion_tokens: int
+    discarded: int = 0
+    usd: float | None = None
+
+
 class RunFiles(msgspec.Struct):
     """What there is of a run; what there is not, is empty or None."""
 
@@ -29,7 +43,7 @@ class RunFiles(msgspec.Struct):
     funnel: dict[str, Any] | None = None
     corpora: dict[str, Any] | None = None
     heldout: dict[str, Any] | None = None
-    ledger: dict[str, Any] | None = None
+    ledger: list[Spent] = []
 
 
 def run_files(run_dir: Path) -> RunFiles:
@@ -44,10 +58,10 @@ def run_files(run_dir: Path) -> RunFiles:
         stages={name: manifest for name, manifest in manifests.items() if manifest},
         metrics={name: _metrics(run_dir / name / "metrics.jsonl") for name in ("user", "assistant")},
         recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else None,
-        funnel=_json(run_dir / "prepare" / "funnel.json"),
-        corpora=_json(run_dir / "analyze" / "corpora.json"),
-        heldout=_json(run_dir / "analyze" / "heldout_nll.json"),
-        ledger=_json(run_dir / "simulate" / "ledger.json"),
+        funnel=_json(run_dir / "prepare" / "funnel.json", dict[str, Any]),
+        corpora=_json(run_dir / "analyze" / "corpora.json", dict[str, Any]),
+        heldout=_json(run_dir / "analyze" / "heldout_nll.json", dict[str, Any]),
+        ledger=_json(run_dir / "simulate" / "ledger.json", list[Spent]) or [],
     )
 
 
@@ -65,10 +79,10 @@ def _metrics(path: Path) -> list[Point]:
     return list(jsonl.read(path, Point)) if path.exists() else []
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def _json(path: Path, type: type[T]) -> T | None:
     if not path.exists():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return msgspec.json.decode(path.read_bytes(), type=type)
     except msgspec.MsgspecError as error:
         raise InputError(f"{path}: damaged ({error}); run its stage again") from None

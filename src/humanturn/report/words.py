@@ -22,8 +22,7 @@ PARTS = {"all": "All user turns", "first": "First turns", "follow_up": "Follow-u
 STOPS = {
     "context": "the context was full",
     "learned": "the user ended it",
-    "rounds": "the wanted number of rounds",
-    "guard": "a guard gave up",
+    "rounds": "the wanted number of rounds was reached",
 }
 
 
