@@ -9,7 +9,9 @@ from humanturn.conversation import Turn
 
 _FENCED = re.compile(r"^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1|\Z)", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`[^`\n]*`|https?://\S+")
-_CODE_LINE = re.compile(r"^.*[;{}=<>\\|]\s*$|^\s*(?:[#@$]|//|import |from \w+ import|def |class |return ).*$", re.MULTILINE)
+_CODE_LINE = re.compile(
+    r"^.*[;{}=<>\\|]\s*$|^\s*(?:[#@$]|//|import |from \w+ import|def |class |return ).*$", re.MULTILINE
+)
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 _ASKS_FOR_LANGUAGE = re.compile(
     r"translat|traduc|traduz|übersetz|перевед|перевод|翻译|翻譯|訳|번역|ترجم|अनुवाद|çevir|vertaal|tłumacz|dịch"
@@ -20,8 +22,47 @@ _ASKS_FOR_LANGUAGE = re.compile(
     r"|\blanguages?\b|用(?:中文|英文|英语|日语)|(?:中文|英文|英语)",
     re.IGNORECASE,
 )
-_ENGLISH = frozenset("the and of to that with you this are for it be your have what how can is as on not by or".split())
-_ONLY_ENGLISH = frozenset("the and of that with you this are your have what how".split())
+_ONLY_ENGLISH = frozenset(["the", "and", "of", "that", "with", "you", "this", "are", "your", "have", "what", "how"])
+_ENGLISH = _ONLY_ENGLISH | {"to", "for", "it", "be", "can", "is", "as", "on", "not", "by", "or"}
+_COMMON = frozenset(
+    [
+        "en",
+        "de",
+        "fr",
+        "es",
+        "it",
+        "pt",
+        "ru",
+        "uk",
+        "zh",
+        "ja",
+        "ko",
+        "ar",
+        "hi",
+        "bn",
+        "ur",
+        "fa",
+        "tr",
+        "vi",
+        "th",
+        "nl",
+        "pl",
+        "sv",
+        "da",
+        "no",
+        "fi",
+        "cs",
+        "hu",
+        "ro",
+        "el",
+        "he",
+        "id",
+        "bg",
+        "sr",
+        "hr",
+    ]
+)
+"""Languages that a detector's word is taken for when it is to condemn a session; the rest are mostly mistakes."""
 _SAMPLE = 600
 """Characters of prose of a turn that are looked at."""
 MIN_LETTERS = 24
@@ -70,7 +111,7 @@ def hear(text: str) -> Heard:
     code = {"zh-Hant": "zh", "iw": "he", "jw": "jv", "nn": "no", "nb": "no"}.get(code, code)
     # Scripts such as Chinese say more with each character than an alphabet does.
     weight = letters if sample.isascii() else letters + 2 * sum(char > "\u2e80" for char in sample)
-    return Heard(code, letters, code != "un" and percent >= 90 and weight >= MIN_LETTERS)
+    return Heard(code, letters, code in _COMMON and percent >= 90 and weight >= MIN_LETTERS)
 
 
 def share_of(language: str, heard: Sequence[Heard]) -> float:

@@ -2,9 +2,10 @@
 
 A segment ends with an assistant turn. A later one opens with the assistant turn before it, so that no human turn loses
 what it answers; where that does not fit it is cut from its head. An answer that alone breaks the budget is cut from its
-tail: the human turn before it is worth keeping. Only a human turn too long to stand in any segment is lost, and counted.
+tail: the human turn before it is worth keeping. Only a human turn too long for any segment is lost, and counted.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from humanturn.prepare.turns import Loss
 from humanturn.template import Overhead
 
 Count = Callable[[Sequence[str]], list[int]]
+
+_SPACE = re.compile(r"\s+")
 
 LEAST = 32
 """Tokens of an answer, or of a carried context, below which it is no use; a human turn that leaves less room goes."""
@@ -69,14 +72,18 @@ def cut(session: Conversation, counts: Sequence[int], *, count: Count, overhead:
             lead_room = min(counts[at - 1], CONTEXT, room // 2) if at else 0
             answer, answer_size = _shorten(turns[at + 1].content, counts[at + 1], room - lead_room, count, head=True)
             lead, lead_size = _shorten(lead, counts[at - 1] if at else 0, room - answer_size, count, head=False)
-            marks = {"answer_cut": answer != turns[at + 1].content, "context_cut": bool(at) and lead != turns[at - 1].content}
+            marks = {
+                "answer_cut": answer != turns[at + 1].content,
+                "context_cut": bool(at) and lead != turns[at - 1].content,
+            }
             pieces = ([Turn("assistant", lead)] if at else []) + [turns[at], Turn("assistant", answer)]
             used = max_tokens - room + lead_size + answer_size
             _add(made, session, at, pieces, used, {key: True for key, value in marks.items() if value})
         at += 2
     if len(made.segments) > 1:
         made.segments = [
-            msgspec.structs.replace(segment, id=f"{session.id}#{number}") for number, segment in enumerate(made.segments)
+            msgspec.structs.replace(segment, id=f"{session.id}#{number}")
+            for number, segment in enumerate(made.segments, 1)
         ]
     return made
 
@@ -95,7 +102,7 @@ def _add(made: Cut, session: Conversation, at: int, turns: list[Turn], tokens: i
 
 
 def _too_long(at: int, counts: Sequence[int], *, alone: bool) -> Loss:
-    """The human turn at `at` with its answer, and the assistant turn that opened the session when nothing follows it."""
+    """The human turn at `at` with its answer, and (`alone`) the assistant turn that opened the session."""
     tokens = counts[at] + counts[at + 1] + (counts[0] if alone else 0)
     reason = f"human turn {at} of {counts[at]} tokens leaves no room for its answer"
     return Loss("too_long", reason, 3 if alone else 2, 1, tokens)
@@ -120,8 +127,10 @@ def _shorten(text: str, size: int, room: int, count: Count, *, head: bool) -> tu
 
 def _between_words(text: str, length: int, head: bool) -> str:
     """About `length` characters from one end, without a broken word where there are words."""
-    piece = text[:length] if head else text[len(text) - length :]
-    space = max(piece.rfind(" "), piece.rfind("\n")) if head else min(filter(lambda i: i >= 0, (piece.find(" "), piece.find("\n"))), default=-1)
-    if space >= 0 and (length - space if head else space) < 40:
-        piece = piece[:space] if head else piece[space:]
-    return piece.strip()
+    if head:
+        piece = text[:length]
+        space = max(piece.rfind(" "), piece.rfind("\n"))
+        return (piece[:space] if length - space < 40 else piece).strip()
+    piece = text[len(text) - length :]
+    start = _SPACE.search(piece, 0, 40)
+    return (piece[start.end() :] if start else piece).strip()

@@ -1,5 +1,6 @@
 """Which sessions are held out, and which are drawn: decided by a hash of the session, so that growing the corpus or
-changing a rule moves no session from one side to the other."""
+changing a rule moves no session from one side to the other.
+"""
 
 import hashlib
 

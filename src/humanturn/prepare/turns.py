@@ -77,4 +77,3 @@ def has_exchange(turns: Sequence[Turn]) -> bool:
 
 def _loss(rule: str, reason: str, turn: Turn, tokens: int) -> Loss:
     return Loss(rule, reason, 1, int(turn.role == "user"), tokens)
-

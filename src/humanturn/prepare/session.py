@@ -1,0 +1,140 @@
+"""What is done to each session by itself; runs in worker processes, a chunk of the input at a time."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from humanturn.conversation import Conversation, Turn
+from humanturn.formats.chunks import Chunk
+from humanturn.formats.oasst import Paths
+from humanturn.formats.read import read_chunk
+from humanturn.prepare import duplicates, language
+from humanturn.prepare.segment import Count, cut
+from humanturn.prepare.turns import Loss, has_exchange, repair, tidy
+from humanturn.records import Dropped
+from humanturn.template import Overhead
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The rules for one session, with what they need."""
+
+    count: Count
+    overhead: Overhead
+    control_tokens: re.Pattern[str]
+    max_tokens: int
+    language: str | None
+    other_languages: float
+    language_switch: bool
+    oasst: Paths
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """What is known of one session after the rules; its segments lie in the spool."""
+
+    id: str
+    key: str
+    """Of the session it belongs to: what splits go by."""
+    new_id: str = ""
+    """Its id in the output, when another session has the same."""
+    source: str | None = None
+    turns: int = 0
+    user_turns: int = 0
+    tokens: int = 0
+    """As read (HTML as Markdown), contents only."""
+    losses: list[Loss] = []
+    """Turns that went one by one."""
+    drop: Loss | None = None
+    """What became of the rest."""
+    kept: Loss | None = None
+    """Turns and tokens that are left, in the shape of a loss that a later rule may make of them."""
+    characters: int = 0
+    exact: bytes = b""
+    prefix: bytes = b""
+    user: str | None = None
+    late_losses: list[Loss] = []
+    """Turns that no segment could hold."""
+    segments: int = 0
+    segment_turns: int = 0
+    segment_user_turns: int = 0
+    segment_tokens: int = 0
+    starting_with_user: int = 0
+    truncated_context: int = 0
+    truncated_answers: int = 0
+    offset: int = 0
+    size: int = 0
+    """Where its lines lie in the chunk's spool file."""
+
+
+def work(chunk: Chunk, spool: Path, rules: Rules) -> list[Row]:
+    """Apply the rules to every session of a chunk; write the segments of those that pass to `spool`."""
+    rows, sessions = list[Row](), list[tuple[Row, list[Turn], Conversation]]()
+    for item in read_chunk(chunk, oasst_paths=rules.oasst):
+        if isinstance(item, Dropped):
+            rows.append(Row(id=item.id, key=item.id, source=item.source, drop=Loss("unreadable", item.reason, 0, 0, 0)))
+            continue
+        turns = [tidy(turn) for turn in item.messages]
+        row = Row(id=item.id, key=item.session_id, source=item.source, turns=len(turns))
+        rows.append(row)
+        sessions.append((row, turns, item))
+    counts = rules.count([turn.content for _, turns, _ in sessions for turn in turns])
+    encode, at = msgspec.json.Encoder().encode, 0
+    with spool.open("wb") as file:
+        for row, turns, item in sessions:
+            tokens = counts[at : at + len(turns)]
+            at += len(turns)
+            segments = _judge(row, turns, tokens, item, rules)
+            lines = b"".join(encode(segment) + b"\n" for segment in segments)
+            row.offset, row.size = file.tell(), len(lines)
+            file.write(lines)
+    return rows
+
+
+def _judge(row: Row, turns: list[Turn], tokens: list[int], item: Conversation, rules: Rules) -> list[Conversation]:
+    """Fill in the row; return the session's segments, none when a rule drops it."""
+    row.user_turns, row.tokens = sum(turn.role == "user" for turn in turns), sum(tokens)
+    kept, counts, row.losses = repair(turns, tokens)
+    tools = int(item.meta.get("tool_turns", 0))
+    if tools:
+        row.turns += tools
+        row.losses.append(Loss("tool_turn", f"{tools} turns of tools", tools, 0, 0))
+    user_turns = sum(turn.role == "user" for turn in kept)
+    heard = [language.hear(turn.content) for turn in kept] if rules.language or rules.language_switch else []
+    row.kept = Loss("", "", len(kept), user_turns, sum(counts))
+    why = _drop(kept, heard, rules)
+    if why:
+        row.drop = Loss(*why, len(kept), user_turns, sum(counts))
+        return []
+    row.exact, row.prefix = duplicates.exact(kept), duplicates.prefix(kept)
+    row.characters = sum(len(turn.content) for turn in kept)
+    row.user = item.meta.get("user")
+    meta = {key: value for key, value in item.meta.items() if key != "tool_turns"}
+    session = msgspec.structs.replace(item, messages=tuple(kept), meta=meta)
+    made = cut(session, counts, count=rules.count, overhead=rules.overhead, max_tokens=rules.max_tokens)
+    row.late_losses = made.losses
+    row.segments, row.segment_tokens = len(made.segments), made.tokens
+    row.segment_turns = len(kept) - sum(loss.turns for loss in made.losses)
+    row.segment_user_turns = user_turns - sum(loss.user_turns for loss in made.losses)
+    row.starting_with_user = sum(segment.messages[0].role == "user" for segment in made.segments)
+    row.truncated_context, row.truncated_answers = made.truncated_context, made.truncated_answers
+    return made.segments
+
+
+def _drop(turns: Sequence[Turn], heard: Sequence[language.Heard], rules: Rules) -> tuple[str, str] | None:
+    """Rule and reason for which a session goes as a whole."""
+    if not has_exchange(turns):
+        return "no_exchange", "no human turn is answered"
+    for number, turn in enumerate(turns):
+        found = rules.control_tokens.search(turn.content)
+        if found:
+            return "control_token", f"turn {number} spells out the control token {found[0]}"
+    if rules.language:
+        share = language.share_of(rules.language, heard)
+        if share < 1 - rules.other_languages:
+            return "language", f"{1 - share:.0%} of it is in other languages than {rules.language}"
+    if rules.language_switch:
+        codes = language.switch(turns, heard)
+        if codes:
+            return "language_switch", f"goes from {codes[0]} to {codes[1]} though nobody asks for a translation"
+    return None
