@@ -62,7 +62,9 @@ def to_markdown(text: str) -> str:
         writer.block(_code_block(text[opened.end() : end]))
         cursor = end + len("</pre>")
     writer.prose(text[cursor:])
-    return _COUNTER_END.sub("", writer.finish())
+    markdown = writer.finish()
+    counter = _COUNTER_END.search(markdown, max(0, len(markdown) - 80))
+    return markdown[: counter.start()] if counter else markdown
 
 
 def _code_block(inside: str) -> str:
