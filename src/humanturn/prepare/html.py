@@ -26,12 +26,24 @@ _COUNTER_END = re.compile(rf"\s*{_COUNTER}\s*\Z")
 _TAG = re.compile(r"""(<[a-zA-Z/!][^<>"']*+(?:"[^"]*+"[^<>"']*+|'[^']*+'[^<>"']*+)*+>)""")
 _NAME = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _ATTRIBUTE = r"""\b{}=(?:"([^"]*)"|'([^']*)')"""
-_PRE = re.compile(r"<pre\b[^<>]*>", re.IGNORECASE)
-_CODE = re.compile(r"<code\b[^<>]*>", re.IGNORECASE)
-_BUTTON = re.compile(r"<button\b.*?</button>", re.DOTALL | re.IGNORECASE)
+_PRE = re.compile(r"<pre\b[^<>]*>")
+_UPPER_CASE = re.compile(r"</?[A-Z]+")
+_CODE = re.compile(r"<code\b[^<>]*>")
+_BUTTON = re.compile(r"<button\b.*?</button>", re.DOTALL)
 _LANGUAGE = re.compile(r"""\blang(?:uage)?-([^\s"']+)""")
 
 _INLINE = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~"}
+_LOOSE_ITEM = "<li data-loose>"
+"""Our own mark for an item that holds one paragraph."""
+_SHORT = (
+    ("<strong>", "**"),
+    ("</strong>", "**"),
+    ("</p><p>", "\n\n"),
+    ("<li><p>", _LOOSE_ITEM),
+    ("</p></li>", "</li>"),
+)
+"""Tags that can be written at once, wherever they stand."""
+_SIMPLE = {"<p>": "</p>", "<li>": "</li>", _LOOSE_ITEM: "</li>", "<td>": "</td>", "<th>": "</th>"}
 _UNSEEN = frozenset({"button", "svg", "script", "style", "head", "noscript", "template"})
 _PLAIN_BLOCKS = frozenset(
     {"p", "div", "section", "article", "header", "footer", "main", "figure", "dl", "dt", "dd", "form", "body", "html"}
@@ -52,6 +64,8 @@ def to_markdown(text: str) -> str:
 
     Any text is taken, well-formed or not, in time and memory proportional to its length.
     """
+    if "<P" in text:  # a page as a browser hands it out has none
+        text = _UPPER_CASE.sub(lambda tag: tag[0].lower(), text)
     pager = _PAGER.match(text)
     cursor = pager.end() if pager else 0
     writer = _Writer()
@@ -63,7 +77,7 @@ def to_markdown(text: str) -> str:
         cursor = end + len("</pre>")
     writer.prose(text[cursor:])
     markdown = writer.finish()
-    counter = _COUNTER_END.search(markdown, max(0, len(markdown) - 80))
+    counter = markdown.endswith("words") and _COUNTER_END.search(markdown, max(0, len(markdown) - 80))
     return markdown[: counter.start()] if counter else markdown
 
 
@@ -112,19 +126,50 @@ class _Writer:
         """HTML without `<pre>`."""
         if "`" not in text and not self.unseen:
             text = text.replace("<code>", "`").replace("</code>", "`")
-        text = text.replace("<strong>", "**").replace("</strong>", "**")
+        for tag, written in _SHORT:
+            text = text.replace(tag, written)
         pieces = _TAG.split(text)
-        for number, piece in enumerate(pieces):
-            if number % 2:
-                name, closing = _parse(piece)
-                if self.unseen:
-                    self._pass_over(name, closing)
-                elif closing:
+        number, last = 0, len(pieces) - 1
+        while number <= last:
+            piece = pieces[number]
+            if piece and not self.unseen:
+                self.top.inline.append(unescape(piece) if "&" in piece else piece)
+            if number == last:
+                break
+            tag = pieces[number + 1]
+            number += 2
+            if self.unseen:
+                self._pass_over(*_parse(tag))
+            elif pieces[number + 1 : number + 2] == [_SIMPLE.get(tag)]:
+                self._simple(tag, pieces[number])
+                number += 2
+            else:
+                name, closing = _parse(tag)
+                if closing:
                     self._close(name)
                 else:
-                    self._open(name, piece)
-            elif piece and not self.unseen:
-                self.top.inline.append(unescape(piece) if "&" in piece else piece)
+                    self._open(name, tag)
+
+    def _simple(self, tag: str, text: str) -> None:
+        """An element with nothing but text in it, which most are; what `_open` and `_close` would make of it."""
+        if "&" in text:
+            text = unescape(text)
+        top = self.top
+        if tag == "<p>":
+            top.flush()
+            top.loose = True
+            top.inline.append(text)
+            top.flush()
+        elif tag in ("<li>", _LOOSE_ITEM) and top.kind in ("ul", "ol"):
+            top.flush()
+            top.item(text.strip(), loose=tag == _LOOSE_ITEM)
+        elif tag in ("<td>", "<th>") and top.kind == "table":
+            top.add_cell(text.strip())
+        else:
+            name, _ = _parse(tag)
+            self._open(name, tag)
+            self.top.inline.append(text)
+            self._close(name)
 
     def block(self, text: str) -> None:
         """A finished block, such as a code fence."""
@@ -163,6 +208,7 @@ class _Writer:
         elif name == "li":
             self._close_until("li", {"ul", "ol"})
             self._push(Frame("li"))
+            self.top.loose = tag == _LOOSE_ITEM
         elif name in ("blockquote", "table"):
             self._push(Frame(name))
         else:
@@ -242,7 +288,7 @@ class _Writer:
         elif frame.kind == "table":
             self.top.blocks.append(table(frame.rows))
         elif frame.kind == "li":
-            self.top.add_item(frame)
+            self.top.item(("\n\n" if frame.loose else "\n").join(frame.blocks), loose=frame.loose)
         elif frame.kind == "blockquote":
             quoted = "\n\n".join(frame.blocks).replace("\n", "\n> ")
             self.top.blocks.append(f"> {quoted}")

@@ -7,12 +7,12 @@ import msgspec
 
 from humanturn.conversation import Turn
 
-_FENCED = re.compile(r"^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1|\Z)", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`[^`\n]*`|https?://\S+")
 _CODE_LINE = re.compile(
     r"^.*[;{}=<>\\|]\s*$|^\s*(?:[#@$]|//|import |from \w+ import|def |class |return ).*$", re.MULTILINE
 )
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
+_LETTERS = re.compile(r"[^\W\d_]+")
 _ASKS_FOR_LANGUAGE = re.compile(
     r"translat|traduc|traduz|übersetz|перевед|перевод|翻译|翻譯|訳|번역|ترجم|अनुवाद|çevir|vertaal|tłumacz|dịch"
     r"|\b(?:in|to|into|from|en|auf|на|speak|learn)\s+(?:\w+\s+)?(?:english|german|french|spanish|italian|portuguese|russian"
@@ -22,8 +22,8 @@ _ASKS_FOR_LANGUAGE = re.compile(
     r"|\blanguages?\b|用(?:中文|英文|英语|日语)|(?:中文|英文|英语)",
     re.IGNORECASE,
 )
-_ONLY_ENGLISH = frozenset(["the", "and", "of", "that", "with", "you", "this", "are", "your", "have", "what", "how"])
-_ENGLISH = _ONLY_ENGLISH | {"to", "for", "it", "be", "can", "is", "as", "on", "not", "by", "or"}
+_ONLY_ENGLISH = frozenset(["the", "and", "that", "with", "you", "this", "are", "your", "what", "how"])
+_ENGLISH = _ONLY_ENGLISH | {"of", "have", "to", "for", "it", "be", "can", "is", "as", "on", "not", "by", "or"}
 _COMMON = frozenset(
     [
         "en",
@@ -63,7 +63,7 @@ _COMMON = frozenset(
     ]
 )
 """Languages that a detector's word is taken for when it is to condemn a session; the rest are mostly mistakes."""
-_SAMPLE = 600
+_SAMPLE = 400
 """Characters of prose of a turn that are looked at."""
 MIN_LETTERS = 24
 """Prose shorter than this says nothing for certain about its language."""
@@ -85,9 +85,9 @@ UNKNOWN = Heard("un", 0, False)
 
 def prose(text: str) -> str:
     """The start of a turn without code, addresses and characters that no language has."""
-    if "```" in text or "~~~" in text:
-        text = _FENCED.sub("\n", text)
-    text = text[: 4 * _SAMPLE]
+    text = text[: 6 * _SAMPLE]
+    if "```" in text:
+        text = "\n".join(text.split("```")[::2])
     if "`" in text or "://" in text:
         text = _INLINE.sub(" ", text)
     return text[:_SAMPLE]
@@ -98,10 +98,10 @@ def hear(text: str) -> Heard:
     sample = prose(text)
     if sample.isascii():
         words = set(sample.lower().split())
-        if len(words & _ENGLISH) >= 4 and len(words & _ONLY_ENGLISH) >= 2:
+        if len(words & _ENGLISH) >= 3 and not words.isdisjoint(_ONLY_ENGLISH):
             return Heard("en", len(sample), True)
     sample = _UNPRINTABLE.sub(" ", _CODE_LINE.sub("", sample))
-    letters = sum(map(str.isalpha, sample))
+    letters = sum(map(len, _LETTERS.findall(sample)))
     if not letters:
         return UNKNOWN
     import pycld2
@@ -109,9 +109,12 @@ def hear(text: str) -> Heard:
     _, _, guesses = pycld2.detect(sample, bestEffort=True)
     _, code, percent, _ = guesses[0]
     code = {"zh-Hant": "zh", "iw": "he", "jw": "jv", "nn": "no", "nb": "no"}.get(code, code)
-    # Scripts such as Chinese say more with each character than an alphabet does.
-    weight = letters if sample.isascii() else letters + 2 * sum(char > "\u2e80" for char in sample)
-    return Heard(code, letters, code in _COMMON and percent >= 90 and weight >= MIN_LETTERS)
+    return Heard(code, letters, code in _COMMON and percent >= 90 and _weight(sample, letters) >= MIN_LETTERS)
+
+
+def _weight(sample: str, letters: int) -> int:
+    """Letters, where those of scripts such as Chinese, which say more each, count three times."""
+    return letters if letters >= MIN_LETTERS else letters + 2 * sum(char > "\u2e80" for char in sample)
 
 
 def share_of(language: str, heard: Sequence[Heard]) -> float:

@@ -2,6 +2,7 @@
 
 import re
 
+_LINE = re.compile(r"\n(?=[^\n])")
 _BACKTICKS = re.compile(r"`{3,}")
 
 
@@ -29,16 +30,15 @@ class Frame:
             if text:
                 self.blocks.append(text)
 
-    def add_item(self, item: "Frame") -> None:
+    def item(self, body: str, *, loose: bool) -> None:
         """Take a finished list item, its further lines indented to its first."""
         marker = "- "
         if self.kind == "ol":
             marker = f"{self.number}. "
             self.number += 1
-        body = ("\n\n" if item.loose else "\n").join(item.blocks)
-        self.loose |= item.loose
+        self.loose |= loose
         if "\n" in body:
-            body = re.sub(r"\n(?=[^\n])", "\n" + " " * len(marker), body)
+            body = _LINE.sub("\n" + " " * len(marker), body)
         self.blocks.append(marker + body)
 
     def add_cell(self, text: str) -> None:

@@ -1,5 +1,6 @@
 """Chunks worked on by all cores, their results in the order of the input."""
 
+import gc
 import multiprocessing
 import signal
 import sys
@@ -73,11 +74,13 @@ def _executor(rules: Rules, workers: int) -> ProcessPoolExecutor | None:
     if sys.platform != "linux":
         return None
     _rules = rules
+    gc.freeze()  # what is loaded stays; looking through it again and again, and copying its pages, is a waste
     context = multiprocessing.get_context("fork")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _start_worker() -> None:
+    gc.disable()  # records are trees without cycles
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -23,6 +23,8 @@ class Rules(msgspec.Struct, frozen=True):
     count: Count
     overhead: Overhead
     control_tokens: re.Pattern[str]
+    control_mark: str
+    """What every control token begins with, such as `<`; searched for first, because it is quick."""
     max_tokens: int
     language: str | None
     other_languages: float
@@ -126,7 +128,7 @@ def _drop(turns: Sequence[Turn], heard: Sequence[language.Heard], rules: Rules) 
     if not has_exchange(turns):
         return "no_exchange", "no human turn is answered"
     for number, turn in enumerate(turns):
-        found = rules.control_tokens.search(turn.content)
+        found = rules.control_mark in turn.content and rules.control_tokens.search(turn.content)
         if found:
             return "control_token", f"turn {number} spells out the control token {found[0]}"
     if rules.language:

@@ -1,5 +1,6 @@
 """Raw conversations in, clean segments out: `train.jsonl`, `heldout.jsonl`, `dropped.jsonl`, `funnel.json`."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -80,10 +81,12 @@ def _rules(settings: PrepareSettings, folder: Path) -> Rules:
     from humanturn import template, tokens
 
     tokenizer = tokens.FileTokenizer(folder)
+    control = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     return Rules(
         count=tokens.counter(folder),
         overhead=template.overhead(tokenizer, template.scaffold(tokenizer)),
         control_tokens=template.control_tokens(tokenizer),
+        control_mark=os.path.commonprefix([*control, *tokenizer.all_special_tokens]),
         max_tokens=settings.max_tokens,
         language=settings.language,
         other_languages=settings.other_languages,
