@@ -35,6 +35,18 @@ COLUMNS = (
     Column("user_turn_tokens", "User turn length", "Tokens per user turn.", 1),
     Column("assistant_turn_tokens", "Assistant turn length", "Tokens per assistant turn.", 1),
     Column("user_token_share", "User's share of tokens", "Tokens of user turns over all tokens.", 1, percent=True),
+    Column(
+        "topic_similarity",
+        "Topic similarity",
+        "Mean cosine similarity of the embeddings of two user turns: lower is more diverse. Needs embeddings.",
+        4,
+    ),
+    Column(
+        "topic_similarity_paper",
+        "Topic similarity, the paper's",
+        "The same with each turn paired with itself too; the paper prints it as topic diversity. Needs embeddings.",
+        4,
+    ),
     Column("mtld", "Lexical diversity", "Mean MTLD (threshold 0.72, both passes) of a user turn.", 1),
 )
 
@@ -56,7 +68,7 @@ class Session(msgspec.Struct):
 def sessions(conversations: Iterable[Conversation], count: Counter) -> list[Session]:
     """One record per session, in order of first appearance; `count` counts the tokens of texts."""
     found: dict[str, Session] = {}
-    for batch in _batches(conversations, 512):
+    for batch in batches(conversations, 512):
         user = [c.turns_of("user") for c in batch]
         assistant = [c.turns_of("assistant") for c in batch]
         lengths = iter(count([turn for group in (*user, *assistant) for turn in group]))
@@ -105,7 +117,8 @@ def measure(found: Sequence[Session], *, seed: int = 0) -> dict[str, Measurement
     return {key: measurement for key, measurement in row.items() if measurement.value == measurement.value}
 
 
-def _batches(conversations: Iterable[Conversation], size: int) -> Iterable[list[Conversation]]:
+def batches(conversations: Iterable[Conversation], size: int) -> Iterable[list[Conversation]]:
+    """Lists of `size` conversations, the last one shorter."""
     batch: list[Conversation] = []
     for conversation in conversations:
         batch.append(conversation)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -20,6 +20,9 @@ class AnalyzeSettings(run.Settings):
         {}, description="name of each corpus and its conversations: a file, a folder, ..."
     )
     tokenizer: str = pydantic.Field("embedded", description="model SPEC whose tokenizer counts lengths")
+    embeddings: Literal["wordllama"] | None = pydantic.Field(
+        None, description="embeddings of user turns for topic similarity; wordllama: pip install 'humanturn[topics]'"
+    )
     user: str | None = pydantic.Field(None, description="folder of a trained user model to measure on heldout humans")
     backbone: str | None = pydantic.Field(None, description="SPEC it was trained from; default: what its folder names")
     heldout: str | None = pydantic.Field(None, description="conversations it was not trained on; needed with `user`")
@@ -112,6 +115,12 @@ def _corpus(settings: AnalyzeSettings, name: str, path: str, inputs: Mapping[str
 
         found = corpus.sessions(told(formats.read_conversations(path)), tokens.counter(inputs["tokenizer"].parent))
     row: dict[str, Measurement] = corpus.measure(found, seed=settings.seed)
+    if settings.embeddings:
+        from humanturn.analyze import topics
+
+        similarity = topics.of_corpus(formats.read_conversations(path), topics.wordllama())
+        if similarity:
+            row |= {"topic_similarity": similarity.distinct_pairs, "topic_similarity_paper": similarity.all_pairs}
     return {"sessions": len(found), "user_turns": sum(s.user_turns for s in found), "columns": row}
 
 

@@ -29,6 +29,8 @@ def _corpora(corpora: Mapping[str, Any]) -> str:
     names = list(corpora)
     rows = [["", *names], ["Sessions", *(f"{corpora[name]['sessions']:,}" for name in names)]]
     for column in COLUMNS:
+        if not any(column.key in corpora[name]["columns"] for name in names):
+            continue
         cells = [_cell(corpora[name]["columns"].get(column.key), column) for name in names]
         rows.append([column.label, *cells])
     return "Corpora (mean, 95 % interval over sessions)\n" + _aligned(rows)

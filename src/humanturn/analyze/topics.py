@@ -9,12 +9,16 @@ Over unit vectors u, the sum of all cosines is |Σ u|². One pass and one vector
 the pairs would be n².
 """
 
+import importlib
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from humanturn.analyze.corpus import batches
+from humanturn.conversation import Conversation
 from humanturn.errors import InputError
 from humanturn.records import Measurement
 
@@ -74,6 +78,19 @@ def mean_cosine(blocks: Iterable["np.ndarray[Any, Any]"]) -> Similarity | None:
     return sums.similarity()
 
 
+def of_corpus(conversations: Iterable[Conversation], embed: Embedder) -> Similarity | None:
+    """Similarity of the user turns of `conversations`; sessions are what the interval leaves out."""
+    sums, group_of = CosineSums(), dict[str, int]()
+    for batch in batches(conversations, 256):
+        turns = [conversation.turns_of("user") for conversation in batch]
+        vectors = iter(embed([turn for group in turns for turn in group])) if any(turns) else iter(())
+        for conversation, group in zip(batch, turns, strict=True):
+            if group:
+                number = group_of.setdefault(conversation.session_id, len(group_of))
+                sums.add(np.stack([next(vectors) for _ in group]), number)
+    return sums.similarity()
+
+
 def wordllama() -> Embedder:
     """The static embeddings of the wordllama package (256 dimensions, weights inside the package, no network).
 
@@ -81,12 +98,12 @@ def wordllama() -> Embedder:
         InputError: the package is not installed.
     """
     try:
-        import wordllama as package
+        package = importlib.import_module("wordllama")
     except ImportError:
-        raise InputError("analyze.embeddings is wordllama, which is not installed; pip install 'humanturn[topics]'") from None
-    from pathlib import Path
-
-    folder = Path(package.__file__).parent
+        raise InputError(
+            "analyze.embeddings is wordllama, which is not installed; pip install 'humanturn[topics]'"
+        ) from None
+    folder = Path(str(package.__file__)).parent
     model = package.WordLlama.load(cache_dir=folder, disable_download=True)
 
     def embed(texts: Sequence[str]) -> "np.ndarray[Any, Any]":
