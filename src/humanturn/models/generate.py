@@ -12,8 +12,8 @@ import numpy as np
 
 from humanturn.models.model import Sampling
 
-HEAD = 1024
-"""Likeliest tokens looked at first; the whole vocabulary is sorted only for rows where they do not suffice."""
+RARE = 1e-6
+"""Tokens less likely than this are sorted only when the others do not reach top_p."""
 
 SHRINK_AT = 0.75
 """Finished rows leave the batch when fewer than this share of its rows still write."""
@@ -76,22 +76,28 @@ def draw(logits: Any, samplings: Sequence[Sampling], uniforms: Sequence[float]) 
     import torch
 
     heat = torch.tensor([max(s.temperature, 1e-6) for s in samplings], device=logits.device)
-    chances = torch.softmax(logits / heat[:, None], dim=-1)
-    head = torch.topk(chances, min(HEAD, chances.shape[1]), dim=-1)
-    values, order = head.values.double().cpu().numpy(), head.indices.cpu().numpy()
+    chances = torch.softmax(logits / heat[:, None], dim=-1).cpu().numpy()
+    likeliest = logits.argmax(dim=-1).tolist()
     tokens = []
     for row, (sampling, uniform) in enumerate(zip(samplings, uniforms, strict=True)):
         if sampling.temperature == 0:
-            tokens.append(int(order[row, 0]))
+            tokens.append(likeliest[row])
             continue
-        mass, ranked = np.cumsum(values[row]), order[row]
-        if uniform * sampling.top_p >= mass[-1] or mass[-1] < sampling.top_p < 1:
-            everything = torch.sort(chances[row].double(), descending=True)
-            mass, ranked = everything.values.cumsum(0).cpu().numpy(), everything.indices.cpu().numpy()
-        last = min(int(np.searchsorted(mass, sampling.top_p)), len(mass) - 1)
-        kept = mass[last] if sampling.top_p < 1 else 1.0
-        tokens.append(int(ranked[min(int(np.searchsorted(mass, uniform * kept, side="right")), last)]))
+        kept = np.arange(chances.shape[1]) if sampling.top_p == 1 else _nucleus(chances[row], sampling.top_p)
+        mass = np.cumsum(chances[row, kept], dtype=np.float64)
+        tokens.append(int(kept[np.searchsorted(mass, uniform * mass[-1], side="right")]))
     return tokens
+
+
+def _nucleus(chances: "np.ndarray[Any, Any]", top_p: float) -> "np.ndarray[Any, Any]":
+    """The fewest likeliest tokens whose mass reaches `top_p`, likeliest first."""
+    some = np.flatnonzero(chances > RARE)
+    for candidates in (some, np.arange(len(chances))):
+        order = candidates[np.argsort(-chances[candidates], kind="stable")]
+        mass = np.cumsum(chances[order], dtype=np.float64)
+        if len(mass) and mass[-1] >= top_p:
+            break
+    return order[: int(np.searchsorted(mass, top_p)) + 1]
 
 
 class _Batch:

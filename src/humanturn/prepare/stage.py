@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -9,7 +10,7 @@ import pydantic
 
 from humanturn import run
 from humanturn.formats import sources
-from humanturn.prepare import select, write
+from humanturn.prepare import funnel, select, write
 from humanturn.prepare.pool import map_chunks
 from humanturn.prepare.session import Row, Rules
 from humanturn.records import StageResult
@@ -65,6 +66,11 @@ def prepare(settings: PrepareSettings, out: Path, *, resume: bool = False) -> St
         work=lambda: _work(settings, files, folder, out),
         resume=True,
     )
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """The funnel as text for a terminal."""
+    return funnel.table(result)
 
 
 def tokenizer_folder(spec: str) -> Path:

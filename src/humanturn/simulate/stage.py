@@ -1,7 +1,7 @@
 """The simulate stage: a user and an assistant in, conversations out."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -67,6 +67,27 @@ def simulate(settings: SimulateSettings, out: Path, *, resume: bool = False) -> 
         work=lambda: _simulate(settings, out),
         resume=resume,
     )
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """The stage's result as text for a terminal."""
+    spent = {role: [row for row in result["spent"] if row["role"] == role] for role in ("user", "assistant")}
+    lines = [f"  {result['conversations']:,} conversations; ended by {_counts(result['stop_reasons'])}"]
+    for role, rows in spent.items():
+        replies, refused = sum(r["replies"] for r in rows), sum(r["discarded"] for r in rows)
+        written, read = sum(r["completion_tokens"] for r in rows), sum(r["prompt_tokens"] for r in rows)
+        lines.append(f"  {role}: {replies:,} replies, {refused:,} discarded; {read:,} tokens read, {written:,} written")
+    if result["guards"]:
+        lines.append(f"  guards: {_counts(result['guards'])}")
+    if result["seeds_too_long"]:
+        lines.append(f"  {result['seeds_too_long']:,} seeds did not fit the context and were passed over")
+    if result["errors"]:
+        lines.append(f"  failed: {_counts(result['errors'])}; run again with --resume to try them once more")
+    return "\n".join(lines)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items(), key=lambda pair: -pair[1]))
 
 
 def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:

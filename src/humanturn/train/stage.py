@@ -1,7 +1,7 @@
 """The train stage: data and a backbone in, a model folder that transformers and vLLM load out."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -65,6 +65,23 @@ def train(settings: TrainSettings, out: Path, *, resume: bool = False) -> StageR
         work=lambda: _train(settings, backbone, out),
         resume=resume,
     )
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """The stage's result as text for a terminal."""
+    lines = [
+        f"  {result['role']} turns of {result['conversations']:,} conversations: {result['trained_tokens']:,} trained"
+        f" tokens among {result['tokens']:,} ({result['tokens_after_cut']:,} after cutting what no loss depends on)"
+    ]
+    if result["shortened"]:
+        lines.append(f"  {result['shortened']:,} conversations were longer than the context; their tails were not learned")
+    if "heldout_nll" in result:
+        before, after = result["heldout_nll"]["before"], result["heldout_nll"]["after"]
+        lines.append(
+            f"  heldout NLL per {result['role']} token, {result['heldout_sessions']} sessions:"
+            f" {before:.4f} before, {after:.4f} after ({after / before - 1:+.1%})"
+        )
+    return "\n".join(lines)
 
 
 def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""A recipe: the settings of every stage in one YAML file, and on the command line `--set stage.key=value`."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import pydantic
+import yaml
+
+from humanturn import run
+from humanturn.analyze.stage import AnalyzeSettings
+from humanturn.errors import InputError, RecipeError
+from humanturn.prepare.stage import PrepareSettings
+from humanturn.simulate.stage import SimulateSettings
+from humanturn.train.stage import TrainSettings
+
+
+S = TypeVar("S", bound=run.Settings)
+
+
+class Recipe(run.Settings):
+    """Settings of a whole run. A stage set to null is left out, and so is what depends on it.
+
+    What one stage hands to the next (`user.data`, `simulate.user`, ...) is filled in by the run, and `seed`,
+    `max_tokens` and the tokenizer hold for every stage that does not name its own.
+    """
+
+    seed: int = 0
+    max_tokens: int = pydantic.Field(2048, ge=128, description="context of every stage that does not name its own")
+    prepare: PrepareSettings
+    user: TrainSettings = TrainSettings(role="user")
+    simulate: SimulateSettings | None = SimulateSettings()
+    assistant: TrainSettings | None = TrainSettings(role="assistant")
+    analyze: AnalyzeSettings | None = AnalyzeSettings()
+
+    def wired(self, out: Path) -> Self:
+        """This recipe with every stage's inputs filled in for a run in `out`."""
+        prepare = _filled(self.prepare, seed=self.seed, max_tokens=self.max_tokens, tokenizer=self.user.backbone)
+        heldout = str(out / "prepare" / "heldout.jsonl") if prepare.heldout else None
+        user = _filled(
+            self.user,
+            seed=self.seed,
+            max_tokens=self.max_tokens,
+            data=str(out / "prepare" / "train.jsonl"),
+            heldout=heldout,
+        )
+        simulate = self.simulate and _filled(
+            self.simulate, seed=self.seed, max_tokens=self.max_tokens, user=f"hf:{out / 'user'}"
+        )
+        conversations = str(out / "simulate" / "conversations.jsonl")
+        assistant = self.assistant and _filled(
+            self.assistant, role="assistant", seed=self.seed, max_tokens=self.max_tokens, data=conversations
+        )
+        corpora = {"human": str(out / "prepare" / "train.jsonl")} | ({"simulated": conversations} if simulate else {})
+        analyze = self.analyze and _filled(
+            self.analyze,
+            seed=self.seed,
+            tokenizer=self.user.backbone,
+            corpora=corpora,
+            **({"user": str(out / "user"), "backbone": self.user.backbone, "heldout": heldout} if heldout else {}),
+        )
+        stages = {"prepare": prepare, "user": user, "simulate": simulate, "analyze": analyze}
+        return self.model_copy(update=stages | {"assistant": assistant if simulate else None})
+
+
+def read(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe in `path` with `changes` (each `stage.key=value`, the value in YAML) applied.
+
+    Raises:
+        RecipeError: the file is no recipe, a key is unknown, or a value is of the wrong type; names file, line and key.
+    """
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such recipe") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); give a YAML file") from None
+    try:
+        document = yaml.safe_load(text)
+        tree = yaml.compose(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise RecipeError(f"{where}: is not YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(document, dict):
+        raise RecipeError(f"{path}: is not a recipe; it must be a mapping with a `prepare` section")
+    for change in changes:
+        _apply(document, change)
+    try:
+        return Recipe.model_validate(document)
+    except pydantic.ValidationError as error:
+        raise RecipeError(_explain(path, tree, error, changes)) from None
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as YAML: what it says, without the defaults."""
+    text: str = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
+    return text
+
+
+def _filled(settings: S, **values: Any) -> S:
+    """`settings` with `values` where it names none of its own."""
+    return settings.model_copy(update={k: v for k, v in values.items() if k not in settings.model_fields_set})
+
+
+def _apply(document: dict[str, Any], change: str) -> None:
+    key, separator, value = change.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {change}: write it as stage.key=value, for example --set user.epochs=2")
+    *sections, last = key.split(".")
+    place = document
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise RecipeError(f"--set {change}: {section} is no section")
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {change}: the value is not YAML ({getattr(error, 'problem', error)})") from None
+
+
+def _explain(path: Path, tree: Any, error: pydantic.ValidationError, changes: Sequence[str]) -> str:
+    """The first problem as one sentence, with the line of its key; the number of further ones behind it."""
+    first, others = error.errors()[0], error.error_count() - 1
+    keys = [str(part) for part in first["loc"]]
+    dotted = ".".join(keys)
+    line = _line(tree, keys)
+    where = f"{path}:{line}" if line and not any(c.startswith(dotted + "=") for c in changes) else str(path)
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1)
+        what = f"unknown key {dotted}" + (f"; did you mean {close[0]}?" if close else "; see docs/recipes.md")
+    elif first["type"] == "missing":
+        what = f"{dotted} is missing"
+    else:
+        what = f"{dotted} is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return f"{where}: {what}" + (f" (and {others} more)" if others else "")
+
+
+def _known_keys(sections: Sequence[str]) -> list[str]:
+    model: Any = Recipe
+    for section in sections:
+        field = model.model_fields.get(section)
+        if field is None:
+            return []
+        candidates = [t for t in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(t, type)]
+        model = next((t for t in candidates if issubclass(t, pydantic.BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _line(tree: Any, keys: Sequence[str]) -> int | None:
+    """Line of the deepest part of the key path that stands in the file."""
+    line, node = None, tree
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((k, v) for k, v in pairs if k.value == key), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
