@@ -99,5 +99,6 @@ def _compact(summary: dict[str, Any]) -> dict[str, Any]:
         "sessions": steps[0]["sessions_left"],
         "sessions_kept": steps[-1]["sessions_left"],
         "dropped": {step["rule"]: step["sessions_dropped"] for step in steps if step["sessions_dropped"]},
+        "steps": steps,
         "segments": summary["segments"],
     }
