@@ -15,6 +15,8 @@ RULES = (
     "trailing_user",
     "no_exchange",
     "control_token",
+    "refusal",
+    "leak",
     "language",
     "language_switch",
     "exact_duplicate",

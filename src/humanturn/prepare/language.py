@@ -126,6 +126,15 @@ def share_of(language: str, heard: Sequence[Heard]) -> float:
     return sum(turn.letters for turn in known if turn.code == language) / total if total else 1.0
 
 
+def main(heard: Sequence[Heard]) -> str:
+    """The language with the most letters; `un` when none can be told."""
+    letters = dict[str, int]()
+    for turn in heard:
+        if turn.code != "un":
+            letters[turn.code] = letters.get(turn.code, 0) + turn.letters
+    return max(letters, key=letters.__getitem__) if letters else "un"
+
+
 def switch(turns: Sequence[Turn], heard: Sequence[Heard]) -> tuple[str, str] | None:
     """The two languages between which a session goes although no user turn asks for another language.
 

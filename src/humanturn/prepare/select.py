@@ -1,11 +1,27 @@
 """Rules that look at all sessions at once: duplicates, the draw, and ids that stand twice."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 
 from humanturn.prepare.session import Row
 from humanturn.prepare.split import order
+
+Stratum = Literal["rounds", "source", "language"]
+
+
+def _rounds(row: Row) -> str:
+    return next(
+        (name for most, name in ((1, "1"), (2, "2"), (4, "3-4"), (8, "5-8"), (16, "9-16")) if row.rounds <= most), "17+"
+    )
+
+
+STRATA: dict[Stratum, Callable[[Row], str]] = {
+    "rounds": _rounds,
+    "source": lambda row: row.source or "",
+    "language": lambda row: row.language,
+}
 
 
 def drop(row: Row, rule: str, reason: str) -> None:
@@ -14,11 +30,20 @@ def drop(row: Row, rule: str, reason: str) -> None:
         row.drop = msgspec.structs.replace(row.kept, rule=rule, reason=reason)
 
 
-def duplicates(rows: Sequence[Row], *, prefix: bool) -> None:
+def duplicates(rows: Sequence[Row], *, prefix: bool, threshold: float | None) -> None:
     """Drop all but the longest copy of each session; among copies of one length the first stays."""
     _keep_longest(rows, "exact_duplicate", lambda row: row.exact, "says the same as")
     if prefix:
         _keep_longest(rows, "prefix_duplicate", lambda row: row.prefix, "begins with the same two turns as")
+    if threshold is not None:
+        from humanturn.prepare import near
+
+        alive = [row for row in rows if row.drop is None and row.sketch]
+        alive.sort(key=lambda row: -row.characters)
+        for row, original in zip(alive, near.originals([row.sketch for row in alive], threshold), strict=True):
+            kept = alive[original]
+            if kept is not row and kept.key != row.key:
+                drop(row, "near_duplicate", f"shares {threshold:.0%} or more of its five-word runs with {kept.id}")
 
 
 def _keep_longest(rows: Sequence[Row], rule: str, key: Callable[[Row], bytes], how: str) -> None:
@@ -35,12 +60,21 @@ def _keep_longest(rows: Sequence[Row], rule: str, key: Callable[[Row], bytes], h
             drop(row, rule, f"{how} {kept.id}")
 
 
-def sample(rows: Sequence[Row], size: int | None, *, seed: int) -> None:
-    """Keep the `size` sessions that come first in the order of drawing."""
+def sample(rows: Sequence[Row], size: int | None, stratify: Sequence[Stratum], *, seed: int) -> None:
+    """Keep `size` sessions, each stratum in its share; a smaller draw with the same seed is inside a larger one.
+
+    Sessions of a stratum stand in the order of a hash. The place of the i-th of n is (i + 1/2) / n, and the draw takes
+    the lowest places over all strata, so that every prefix of the order holds the strata in their shares.
+    """
     if size is None:
         return
-    alive = sorted((row for row in rows if row.drop is None), key=lambda row: order(seed, row.key))
-    for row in alive[size:]:
+    strata = dict[tuple[str, ...], list[Row]]()
+    alive = [row for row in rows if row.drop is None and row.segments]
+    for row in sorted(alive, key=lambda row: (order(seed, row.key), row.id)):
+        strata.setdefault(tuple(STRATA[name](row) for name in stratify), []).append(row)
+    places = [((i + 0.5) / len(group), row) for group in strata.values() for i, row in enumerate(group)]
+    places.sort(key=lambda place: (place[0], order(seed, place[1].key), place[1].id))
+    for _, row in places[size:]:
         drop(row, "sample", f"not among the {size} sessions drawn")
 
 

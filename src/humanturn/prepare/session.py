@@ -10,7 +10,10 @@ from humanturn.conversation import Conversation, Turn
 from humanturn.formats.chunks import Chunk
 from humanturn.formats.oasst import Paths
 from humanturn.formats.read import read_chunk
-from humanturn.prepare import duplicates, language
+from humanturn.prepare import duplicates, language, near
+from humanturn.prepare.leaks import Guard
+from humanturn.prepare.privacy import scrub
+from humanturn.prepare.refusals import is_refusal
 from humanturn.prepare.segment import Count, cut
 from humanturn.prepare.turns import Loss, has_exchange, repair, tidy
 from humanturn.records import Dropped
@@ -30,6 +33,10 @@ class Rules(msgspec.Struct, frozen=True):
     other_languages: float
     language_switch: bool
     oasst: Paths
+    refusals: bool
+    scrub: bool
+    near_duplicates: bool
+    guard: Guard | None
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -54,7 +61,12 @@ class Row(msgspec.Struct, kw_only=True):
     characters: int = 0
     exact: bytes = b""
     prefix: bytes = b""
+    sketch: bytes = b""
     user: str | None = None
+    language: str = "un"
+    rounds: int = 0
+    scrubbed: dict[str, int] = {}
+    """Placeholders put in, by kind."""
     late_losses: list[Loss] = []
     """Turns that no segment could hold."""
     segments: int = 0
@@ -77,7 +89,8 @@ def work(chunk: Chunk, spool: Path, rules: Rules) -> list[Row]:
             rows.append(Row(id=item.id, key=item.id, source=item.source, drop=Loss("unreadable", item.reason, 0, 0, 0)))
             continue
         turns = [tidy(turn) for turn in item.messages]
-        row = Row(id=item.id, key=item.session_id, source=item.source, turns=len(turns))
+        scrubbed = _scrub(turns) if rules.scrub else {}
+        row = Row(id=item.id, key=item.session_id, source=item.source, turns=len(turns), scrubbed=scrubbed)
         rows.append(row)
         sessions.append((row, turns, item))
     counts = rules.count([turn.content for _, turns, _ in sessions for turn in turns])
@@ -91,6 +104,18 @@ def work(chunk: Chunk, spool: Path, rules: Rules) -> list[Row]:
             row.offset, row.size = file.tell(), len(lines)
             file.write(lines)
     return rows
+
+
+def _scrub(turns: list[Turn]) -> dict[str, int]:
+    """Put placeholders into the turns; return how many of each kind."""
+    total = dict[str, int]()
+    for number, turn in enumerate(turns):
+        text, found = scrub(turn.content)
+        if found:
+            turns[number] = Turn(turn.role, text)
+            for kind, count in found.items():
+                total[kind] = total.get(kind, 0) + count
+    return total
 
 
 def _judge(row: Row, turns: list[Turn], tokens: list[int], item: Conversation, rules: Rules) -> list[Conversation]:
@@ -110,8 +135,11 @@ def _judge(row: Row, turns: list[Turn], tokens: list[int], item: Conversation, r
         return []
     row.exact, row.prefix = duplicates.exact(kept), duplicates.prefix(kept)
     row.characters = sum(len(turn.content) for turn in kept)
-    row.user = item.meta.get("user")
+    row.sketch = near.sketch(kept) if rules.near_duplicates else b""
+    row.user, row.rounds, row.language = item.meta.get("user"), user_turns, language.main(heard)
     meta = {key: value for key, value in item.meta.items() if key != "tool_turns"}
+    if heard:
+        meta["language"] = row.language
     session = msgspec.structs.replace(item, messages=tuple(kept), meta=meta)
     made = cut(session, counts, count=rules.count, overhead=rules.overhead, max_tokens=rules.max_tokens)
     row.late_losses = made.losses
@@ -131,6 +159,12 @@ def _drop(turns: Sequence[Turn], heard: Sequence[language.Heard], rules: Rules) 
         found = rules.control_mark in turn.content and rules.control_tokens.search(turn.content)
         if found:
             return "control_token", f"turn {number} spells out the control token {found[0]}"
+        if rules.refusals and turn.role == "assistant" and is_refusal(turn.content):
+            return "refusal", f"turn {number} refuses, or speaks of being a model"
+    if rules.guard:
+        question = rules.guard.leak(turns)
+        if question:
+            return "leak", f"shares a long run of words with {question}"
     if rules.language:
         share = language.share_of(rules.language, heard)
         if share < 1 - rules.other_languages:

@@ -1,6 +1,5 @@
 """Raw conversations in, clean segments out: `train.jsonl`, `heldout.jsonl`, `dropped.jsonl`, `funnel.json`."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import pydantic
 
 from humanturn import run
 from humanturn.formats import sources
-from humanturn.prepare import funnel, select, write
+from humanturn.prepare import funnel, leaks, select, write
 from humanturn.prepare.pool import map_chunks
 from humanturn.prepare.session import Row, Rules
 from humanturn.records import StageResult
@@ -36,11 +35,21 @@ class PrepareSettings(run.Settings):
         True, description="drop sessions that change language though nobody asks for a translation"
     )
     prefix_duplicates: bool = pydantic.Field(True, description="drop sessions whose first two turns open a longer one")
+    near_duplicates: float | None = pydantic.Field(
+        0.8, gt=0, le=1, description="drop sessions that share this much of their five-word runs; null keeps them"
+    )
     oasst: Literal["best", "all"] = pydantic.Field("best", description="paths of OpenAssistant trees to read")
+    refusals: bool = pydantic.Field(False, description="drop sessions with an answer that refuses")
+    scrub: bool = pydantic.Field(False, description="replace e-mail addresses, phone and card numbers, IPs and keys")
+    guard: tuple[str, ...] = pydantic.Field((), description="files of benchmark questions that must not be trained on")
+    guard_words: int = pydantic.Field(13, ge=6, description="words in a row that give a benchmark question away")
     heldout: float = pydantic.Field(
         0.05, ge=0, lt=1, description="share of sessions (users, where known) never trained on"
     )
     sample: int | None = pydantic.Field(None, ge=1, description="sessions to draw; a smaller draw is inside a larger")
+    stratify: tuple[select.Stratum, ...] = pydantic.Field(
+        (), description="draw each rounds, source, language in its share"
+    )
     seed: int = 0
     workers: int | None = pydantic.Field(None, ge=1, description="processes; all cores when null")
 
@@ -56,7 +65,9 @@ def prepare(settings: PrepareSettings, out: Path, *, resume: bool = False) -> St
     """
     files = sources.files(settings.inputs)
     folder = tokenizer_folder(settings.tokenizer)
-    inputs = {str(file): file for file in files} | {"tokenizer": folder / "tokenizer.json"}
+    inputs = {str(file): file for file in (*files, *map(Path, settings.guard))} | {
+        "tokenizer": folder / "tokenizer.json"
+    }
     return run.stage(
         "prepare",
         out,
@@ -88,16 +99,21 @@ def _rules(settings: PrepareSettings, folder: Path) -> Rules:
 
     tokenizer = tokens.FileTokenizer(folder)
     control = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    firsts = {token[0] for token in (*control, *tokenizer.all_special_tokens)}
     return Rules(
         count=tokens.counter(folder),
         overhead=template.overhead(tokenizer, template.scaffold(tokenizer)),
         control_tokens=template.control_tokens(tokenizer),
-        control_mark=os.path.commonprefix([*control, *tokenizer.all_special_tokens]),
+        control_mark=firsts.pop() if len(firsts) == 1 else "",
         max_tokens=settings.max_tokens,
         language=settings.language,
         other_languages=settings.other_languages,
         language_switch=settings.language_switch,
         oasst=settings.oasst,
+        refusals=settings.refusals,
+        scrub=settings.scrub,
+        near_duplicates=settings.near_duplicates is not None,
+        guard=leaks.guard(list(map(Path, settings.guard)), settings.guard_words) if settings.guard else None,
     )
 
 
@@ -109,9 +125,10 @@ def _work(settings: PrepareSettings, files: list[Path], folder: Path, out: Path)
         rows = list[tuple[Path, Row]]()
         for lines, batch in map_chunks(files, spool, _rules(settings, folder), settings.workers or run.cores()):
             rows += [(lines, row) for row in batch]
-        select.duplicates([row for _, row in rows], prefix=settings.prefix_duplicates)
-        select.sample([row for _, row in rows], settings.sample, seed=settings.seed)
-        select.rename([row for _, row in rows])
+        sessions = [row for _, row in rows]
+        select.duplicates(sessions, prefix=settings.prefix_duplicates, threshold=settings.near_duplicates)
+        select.sample(sessions, settings.sample, settings.stratify, seed=settings.seed)
+        select.rename(sessions)
         return write.outputs(rows, out, heldout=settings.heldout, seed=settings.seed)
     finally:
         shutil.rmtree(spool, ignore_errors=True)

@@ -11,6 +11,7 @@ from humanturn import jsonl
 from humanturn.conversation import Conversation
 from humanturn.errors import InputError
 from humanturn.prepare import funnel
+from humanturn.prepare.privacy import KINDS
 from humanturn.prepare.session import Row
 from humanturn.prepare.split import is_heldout
 from humanturn.records import Dropped
@@ -89,6 +90,7 @@ def _funnel(rows: Sequence[Row], sides: dict[str, list[Row]]) -> dict[str, Any]:
             "truncated_context": sum(row.truncated_context for row in kept),
             "truncated_answers": sum(row.truncated_answers for row in kept),
         },
+        "scrubbed": {kind: sum(row.scrubbed.get(kind, 0) for row in kept) for kind in KINDS},
         "renamed_ids": sum(row.new_id != row.id for row in kept),
     }
 
