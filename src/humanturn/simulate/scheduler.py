@@ -1,18 +1,12 @@
 """Keeps many conversations in flight; retries what may pass, records what does not."""
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 
-from humanturn.conversation import Turn
 from humanturn.errors import EndpointError
-from humanturn.models.model import ChatModel, Sampling
-from humanturn.records import Reply
+from humanturn.models.patience import ask
 from humanturn.simulate.conversation_loop import Table, converse
 from humanturn.simulate.store import Job, Store
-
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 60.0
 
 
 async def run_all(
@@ -33,7 +27,7 @@ async def run_all(
         nonlocal failures
         for job in waiting:
             try:
-                await converse(job, table, store, lambda *request: _ask(*request, retries=retries), moved)
+                await converse(job, table, store, lambda *request: ask(*request, retries=retries), moved)
                 failures = 0
             except EndpointError as error:
                 store.fail(job, str(error))
@@ -47,18 +41,3 @@ async def run_all(
                 group.create_task(work())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-
-
-async def _ask(model: ChatModel, messages: Sequence[Turn], sampling: Sampling, seed: int, *, retries: int) -> Reply:
-    """A reply, waiting longer after each passing failure (as long as the server says, when it says)."""
-    wait = FIRST_WAIT_S
-    for attempt in range(retries + 1):
-        try:
-            return await model.reply(messages, sampling=sampling, seed=seed)
-        except EndpointError as error:
-            if not error.passing or attempt == retries:
-                raise
-            pause = error.retry_after if error.retry_after is not None else wait * random.uniform(0.5, 1.5)  # noqa: S311
-            await asyncio.sleep(min(pause, LONGEST_WAIT_S))
-            wait *= 2
-    raise AssertionError("unreachable: the last attempt returns or raises")
