@@ -1,5 +1,7 @@
 """A conversation and its turns, the one shape every stage reads and writes."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -46,3 +48,19 @@ class Conversation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     def session_id(self) -> str:
         """Id of the session this conversation belongs to (its own when it is no segment)."""
         return self.parent_id or self.id
+
+
+def first_sessions(
+    conversations: Iterable[Conversation], sessions: int | None, segments: int | None = None
+) -> list[Conversation]:
+    """The first `segments` segments of each of the first `sessions` sessions, in order; all of them when None."""
+    seen: Counter[str] = Counter()
+    chosen = []
+    for conversation in conversations:
+        session = conversation.session_id
+        if session not in seen and len(seen) == sessions:
+            continue
+        seen[session] += 1
+        if segments is None or seen[session] <= segments:
+            chosen.append(conversation)
+    return chosen

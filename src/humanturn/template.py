@@ -76,6 +76,7 @@ def scaffold(tokenizer: Any, preface: str = USER_MODEL_PREFACE) -> Scaffold:
     if not headers:
         headers = {"system": "", "user": "USER:\n", "assistant": "ASSISTANT:\n"}
         ends = {"system": "\n\n", "user": "\n", "assistant": "\n"}
+    headers["user"] = _settled(tokenizer, headers["user"])
     for role in ("user", "assistant"):
         if not specials.search(ends[role]):
             if not tokenizer.eos_token:
@@ -239,6 +240,19 @@ def _special_tokens(tokenizer: Any) -> re.Pattern[str]:
         t.content for t in tokenizer.added_tokens_decoder.values() if t.special
     }
     return re.compile("|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True)) or r"(?!)")
+
+
+def _settled(tokenizer: Any, header: str) -> str:
+    """`header` less the white space at its end that the tokenizer would join to what follows it.
+
+    A prompt ends with the header; its tokens must be those that stood before the turn in training.
+    """
+    while header and header[-1].isspace():
+        alone = list(tokenizer(header, add_special_tokens=False)["input_ids"])
+        if list(tokenizer(header + "What", add_special_tokens=False)["input_ids"])[: len(alone)] == alone:
+            break
+        header = header[:-1]
+    return header
 
 
 def _read_off(tokenizer: Any) -> tuple[str, dict[Role, str], dict[Role, str]]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from humanturn import jsonl, run
+from humanturn.conversation import first_sessions
 from humanturn.errors import InputError
 from humanturn.records import Measurement, StageResult, TurnLikelihood
 
@@ -29,6 +30,7 @@ class AnalyzeSettings(run.Settings):
     heldout_sessions: int | None = pydantic.Field(
         None, ge=1, description="measure on the first N heldout sessions only"
     )
+    heldout_segments: int | None = pydantic.Field(None, ge=1, description="and on the first N segments of each only")
     seed: int = 0
 
 
@@ -147,11 +149,9 @@ def _likelihoods(
     from humanturn.analyze import reuse
     from humanturn.models import likelihood
 
-    recorded = reuse.recorded(inputs["user"], inputs["heldout"], settings.heldout_sessions)
-    conversations = reuse.first_sessions(formats.read_conversations(inputs["heldout"]), settings.heldout_sessions)
-    if recorded is not None:
-        scored = {row.session_id for row in recorded["after"]}
-        conversations = [c for c in conversations if c.session_id in scored]
+    limits = reuse.limits(inputs["user"], settings.heldout_sessions, settings.heldout_segments)
+    recorded = reuse.recorded(inputs["user"], inputs["heldout"], limits)
+    conversations = first_sessions(formats.read_conversations(inputs["heldout"]), *limits)
     user_template = tokens.load(inputs["user"]).chat_template
     if recorded is None:
         recorded = {

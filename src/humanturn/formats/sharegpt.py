@@ -15,13 +15,14 @@ _PIECE = re.compile(r"(.{5,})_\d{1,6}")
 
 def matches(record: dict[str, Any]) -> bool:
     """True for a record of this format."""
-    entries = record.get("conversations")
-    return isinstance(entries, list) and (not entries or not isinstance(entries[0], dict) or "from" in entries[0])
+    return isinstance(record.get("conversations"), list)
 
 
 def read(record: dict[str, Any]) -> Iterator[Conversation]:
     """The conversation of one record; pieces of one session share `parent_id`."""
-    turns, tools = fields.turns(fields.items(record, "conversations"), "from", "value")
+    entries = fields.items(record, "conversations")
+    openai = bool(entries) and isinstance(entries[0], dict) and "role" in entries[0]
+    turns, tools = fields.turns(entries, *(("role", "content") if openai else ("from", "value")))
     name = fields.identity(record, "id", "idx", "conversation_id")
     piece = _PIECE.fullmatch(name)
     yield Conversation(

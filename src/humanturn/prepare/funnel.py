@@ -1,6 +1,6 @@
 """How many sessions, turns and tokens each rule let through."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from humanturn.prepare.session import Row
@@ -79,7 +79,7 @@ def segments(rows: Iterable[Row]) -> dict[str, int]:
     return total
 
 
-def table(funnel: dict[str, Any]) -> str:
+def table(funnel: Mapping[str, Any]) -> str:
     """The funnel as lines of text; rules that took nothing are left out."""
     lines = [_line("rule", "sessions", "left", "turns", "left", "tokens left")]
     for step in funnel["steps"]:

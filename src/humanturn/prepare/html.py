@@ -29,7 +29,6 @@ _ATTRIBUTE = r"""\b{}=(?:"([^"]*)"|'([^']*)')"""
 _PRE = re.compile(r"<pre\b[^<>]*>")
 _UPPER_CASE = re.compile(r"</?[A-Z]+")
 _CODE = re.compile(r"<code\b[^<>]*>")
-_BUTTON = re.compile(r"<button\b.*?</button>", re.DOTALL)
 _LANGUAGE = re.compile(r"""\blang(?:uage)?-([^\s"']+)""")
 
 _INLINE = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~"}
@@ -85,11 +84,19 @@ def _code_block(inside: str) -> str:
     """A fence out of what stands in `<pre>`: a header with label and button, and the code in coloured spans."""
     code = _CODE.search(inside)
     if code is None:
-        return fence(_bare(_BUTTON.sub("", inside)), "")
+        return fence(_bare(_without_buttons(inside)), "")
     label = _LANGUAGE.search(code[0])
-    language = unescape(label[1]) if label else _bare(_BUTTON.sub("", inside[: code.start()])).strip()
+    language = unescape(label[1]) if label else _bare(_without_buttons(inside[: code.start()])).strip()
     end = inside.rfind("</code>")
     return fence(_bare(inside[code.end() : end if end > code.start() else len(inside)]), language.split("\n")[0])
+
+
+def _without_buttons(text: str) -> str:
+    kept, at = list[str](), 0
+    while (start := text.find("<button", at)) >= 0 and (end := text.find("</button>", start)) >= 0:
+        kept.append(text[at:start])
+        at = end + len("</button>")
+    return "".join(kept) + text[at:]
 
 
 def _bare(text: str) -> str:

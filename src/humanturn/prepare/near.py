@@ -1,7 +1,7 @@
 """Near-duplicates: sessions that share most of their five-word runs (MinHash with one permutation, in bands).
 
 Jaccard similarity of two sessions' runs is the share of equal bins in their sketches; sketches that agree on one band
-of bins are compared. Similarity 0.8 is found with probability 0.9999 by the bands; the estimate's standard error is 0.035.
+of bins are compared. The bands find similarity 0.8 with probability 0.9999; the estimate's standard error is 0.035.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,8 @@ _REFUSAL = re.compile(
     r"\bas an? (?:\w+ )?(?:ai|a\.i\.|artificial intelligence|language model|large language model)\b"
     r"|\bi(?:'m| am)(?: just)? an? (?:\w+ )?(?:ai|language model|large language model)\b"
     r"|\A\W*(?:i(?:'m| am) (?:very |really |truly |so )?sorry|sorry|i apologi[sz]e|unfortunately|apologies)\b"
-    r"[^.!?]{0,80}\b(?:can't|cannot|can not|unable|not able|don't have|do not have|not (?:programmed|designed|possible))"
+    r"[^.!?]{0,80}\b(?:can't|cannot|can not|unable|not able|don't have|do not have"
+    r"|not (?:programmed|designed|possible))"
     r"|\A\W*i (?:can't|cannot|can not|won't|will not|am unable to|am not able to) "
     r"(?:assist|help|provide|fulfil|fulfill|comply|do that|engage|generate|create|write|support)",
     re.IGNORECASE,

@@ -21,6 +21,8 @@ _SPACE = re.compile(r"\s+")
 
 LEAST = 32
 """Tokens of an answer, or of a carried context, below which it is no use; a human turn that leaves less room goes."""
+LONGEST_TOKEN = 32
+"""Characters; a text whose tokens are longer on average is cut shorter than it had to be."""
 CONTEXT = 256
 """Tokens of context that an over-long answer makes room for."""
 
@@ -112,6 +114,8 @@ def _shorten(text: str, size: int, room: int, count: Count, *, head: bool) -> tu
     """The longest head or tail of `text` that is at most `room` tokens, cut between words; and its tokens."""
     if size <= room:
         return text, size
+    most = room * LONGEST_TOKEN  # a look at the whole of a very long turn is not needed to cut a little off its end
+    text = text[:most] if head else text[len(text) - min(most, len(text)) :]
     low, high = 0, len(text)
     best, tokens = "", 0
     while high - low > max(8, len(text) // 400):

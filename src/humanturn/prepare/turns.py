@@ -52,19 +52,20 @@ def repair(turns: Sequence[Turn], tokens: Sequence[int]) -> tuple[list[Turn], li
         turns: tidied turns of one session.
         tokens: of each turn's content. The count of joined turns is the sum of theirs and 1 for the blank line.
     """
-    kept, counts, losses = list[Turn](), list[int](), list[Loss]()
+    said, counts, losses = list[list[Turn]](), list[int](), list[Loss]()
     for turn, count in zip(turns, tokens, strict=True):
         if not turn.content:
             losses.append(_loss("empty_turn", f"an empty {turn.role} turn", turn, count))
         elif turn.role == "system":
             losses.append(_loss("system_turn", "a system turn", turn, count))
-        elif kept and kept[-1].role == turn.role:
+        elif said and said[-1][0].role == turn.role:
             losses.append(_loss("same_role", f"a {turn.role} turn was joined to the one before it", turn, -1))
-            kept[-1] = Turn(turn.role, f"{kept[-1].content}\n\n{turn.content}")
+            said[-1].append(turn)
             counts[-1] += count + 1
         else:
-            kept.append(turn)
+            said.append([turn])
             counts.append(count)
+    kept = [run[0] if len(run) == 1 else Turn(run[0].role, "\n\n".join(turn.content for turn in run)) for run in said]
     if kept and kept[-1].role == "user":
         losses.append(_loss("trailing_user", "a human turn at the end that nobody answered", kept.pop(), counts.pop()))
     return kept, counts, losses

@@ -175,7 +175,7 @@ def _context_counter(settings: SimulateSettings) -> Any:
     if not name.startswith(("hf:", "embedded")):
         raise ModelError(f"{name} does not tell its tokens; add --tokenizer SPEC, a model with the same tokenizer")
     folder = spec.local_folder(name)
-    loaded = tokens.load(folder)
+    loaded = tokens.FileTokenizer(folder)
     if name == settings.user and settings.strategy == "trained" and template.opens(loaded) != "user":
         raise ModelError(
             f"{name} answers users, it does not play one (its chat template opens {template.opens(loaded)} turns);"

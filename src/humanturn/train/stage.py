@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from humanturn import __version__, jsonl, progress, run
-from humanturn.conversation import Conversation
+from humanturn.conversation import Conversation, first_sessions
 from humanturn.errors import FormatError
 from humanturn.records import StageResult, TurnLikelihood
 
@@ -35,6 +35,7 @@ class TrainSettings(run.Settings):
     row_tokens: int = pydantic.Field(2048, ge=16, description="tokens per packed row; bounds memory")
     limit: int | None = pydantic.Field(None, ge=1, description="learn from the first N conversations only")
     heldout_limit: int | None = pydantic.Field(None, ge=1, description="measure on the first N heldout sessions only")
+    heldout_segments: int | None = pydantic.Field(None, ge=1, description="and on the first N segments of each only")
     gradient_checkpointing: bool = False
     checkpoint_every: int = pydantic.Field(50, ge=1, description="optimizer steps")
     seed: int = 0
@@ -90,7 +91,7 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
     from humanturn.train import masking, packing, trainer
 
     conversations = read_conversations(Path(settings.data), settings.limit)
-    heldout = first_sessions(settings.heldout, settings.heldout_limit)
+    heldout = _heldout(settings)
     model, tokenizer = weights.load(backbone, attention=packed.register_attention())
     if settings.role == "user" or not tokenizer.chat_template:
         tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
@@ -153,14 +154,11 @@ def read_conversations(path: Path, limit: int | None) -> list[Conversation]:
     return found
 
 
-def first_sessions(path: str | None, limit: int | None) -> list[Conversation]:
-    """All segments of the first `limit` sessions of a file; none without a file."""
-    if path is None:
+def _heldout(settings: TrainSettings) -> list[Conversation]:
+    if settings.heldout is None:
         return []
-    conversations = read_conversations(Path(path), None)
-    sessions = list(dict.fromkeys(c.session_id for c in conversations))[:limit]
-    chosen = set(sessions)
-    return [c for c in conversations if c.session_id in chosen]
+    everything = read_conversations(Path(settings.heldout), None)
+    return first_sessions(everything, settings.heldout_limit, settings.heldout_segments)
 
 
 def _before(
