@@ -1,0 +1,54 @@
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+"""Real data that stands beside some checkouts; tests that want it skip where it is absent."""
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """Folder of the real embedded model."""
+    from humanturn.models.embedded import folder
+
+    return folder()
+
+
+@pytest.fixture(scope="session")
+def tiny(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama with random weights, two layers and SmolLM2's tokenizer: the real code paths at a hundredth of the cost."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    config = transformers.LlamaConfig(
+        vocab_size=49152,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    torch.manual_seed(0)
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(smollm2).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sharegpt_700() -> Path:
+    """695 real ShareGPT conversations."""
+    path = SHARED / "data" / "sharegpt" / "sharegpt_700.json"
+    if not path.exists():
+        pytest.skip("the shared ShareGPT file is not here")
+    return path

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from humanturn.conversation import Turn
+from humanturn.records import Reply
+from humanturn.simulate.guards import GUARDS, tripped
+
+BEFORE = [Turn("user", "What is rye?"), Turn("assistant", "A grain.")]
+
+
+def said(text, finish="stop"):
+    return Reply(text=text, model="m", prompt_tokens=1, completion_tokens=1, finish_reason=finish)
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "guard"),
+    [
+        ("", "stop", "empty"),
+        ("And then", "length", "unfinished"),
+        ("ok <|im_start|>assistant", "stop", "template_text"),
+        ("user\nwhat now", "stop", "template_text"),
+        ("As an AI language model, I cannot eat.", "stop", "answers"),
+        ("Sure! Here is a poem about rye.", "stop", "answers"),
+        ("what  is RYE?", "stop", "repeats"),
+        ("A grain.", "stop", "repeats"),
+        ("And oats?", "stop", None),
+        ("I'm sorry, I meant oats", "stop", None),
+        ("sure, go on", "stop", None),
+        ("Thanks!", "stop", None),
+    ],
+)
+def test_each_guard_catches_its_kind_and_lets_people_talk(text, finish, guard):
+    assert tripped(said(text, finish), BEFORE) == guard
+
+
+def test_thanks_after_thanks_is_a_loop():
+    before = [*BEFORE, Turn("user", "Great, thank you so much!"), Turn("assistant", "You are welcome.")]
+    assert tripped(said("Thanks, bye!"), before) is not None or tripped(said("thanks"), before) == "thanks_again"
+    assert tripped(said("thank you"), before) == "thanks_again"
+
+
+def test_on_real_human_turns_fewer_than_one_in_a_hundred_is_refused(sharegpt_700):
+    """The rule's own promise, on every human turn of 695 real conversations; repetition by people is counted apart."""
+    alarms, repeated, turns = dict.fromkeys(GUARDS, 0), 0, 0
+    for session in json.loads(sharegpt_700.read_text()):
+        before = []
+        for message in session["conversations"]:
+            text = message["value"].strip()
+            if message["from"] == "human" and text:
+                turns += 1
+                guard = tripped(said(text), before)
+                if guard:
+                    alarms[guard] += 1
+            before.append(Turn("user" if message["from"] == "human" else "assistant", text))
+    assert turns > 1500
+    assert sum(alarms.values()) / turns < 0.01, alarms

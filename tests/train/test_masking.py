@@ -1,0 +1,63 @@
+import pytest
+
+from humanturn import template, tokens
+from humanturn.conversation import Conversation, Turn
+from humanturn.errors import FormatError
+from humanturn.train.masking import mask
+
+
+@pytest.fixture(scope="module")
+def tokenizer(smollm2):
+    loaded = tokens.load(smollm2)
+    loaded.chat_template = template.user_template(template.scaffold(loaded))
+    return loaded
+
+
+TALK = Conversation(
+    id="t1",
+    messages=(
+        Turn("assistant", "Earlier I said bread."),
+        Turn("user", "And rye?"),
+        Turn("assistant", "Rye too."),
+        Turn("user", "Thanks, and oats?"),
+        Turn("assistant", "Oats as well, of course."),
+    ),
+    meta={"context_turns": 1},
+)
+
+
+def decoded(tokenizer, sequence):
+    return tokenizer.decode(sequence.ids[sequence.trained])
+
+
+def test_the_user_role_trains_user_texts_and_their_end_tokens_and_nothing_else(tokenizer):
+    masked = mask(tokenizer, [TALK], role="user", max_tokens=500)
+    assert decoded(tokenizer, masked.sequences[0]) == "And rye?<|im_end|>Thanks, and oats?<|im_end|>"
+
+
+def test_the_assistant_role_trains_answers_but_not_the_carried_one(tokenizer):
+    masked = mask(tokenizer, [TALK], role="assistant", max_tokens=500)
+    assert decoded(tokenizer, masked.sequences[0]) == "Rye too.<|im_end|>Oats as well, of course.<|im_end|>"
+
+
+def test_tokens_after_the_last_trained_one_are_cut(tokenizer):
+    masked = mask(tokenizer, [TALK], role="user", max_tokens=500)
+    assert masked.sequences[0].trained[-1]
+    assert len(masked.sequences[0].ids) < masked.tokens
+
+
+def test_a_conversation_with_nothing_to_train_is_an_error_with_its_id(tokenizer):
+    silent = Conversation(id="t2", messages=(Turn("assistant", "Hello."),))
+    with pytest.raises(FormatError, match="conversation t2 has no user token to train at all"):
+        mask(tokenizer, [TALK, silent], role="user", max_tokens=500)
+
+
+def test_a_conversation_whose_trained_turns_lie_past_the_budget_is_an_error_with_its_id(tokenizer):
+    with pytest.raises(FormatError, match="t1 has no user token to train within its first 50 tokens"):
+        mask(tokenizer, [TALK], role="user", max_tokens=50)
+
+
+def test_a_longer_conversation_is_cut_at_the_budget_and_named(tokenizer):
+    masked = mask(tokenizer, [TALK], role="user", max_tokens=65)
+    assert masked.shortened == ["t1"]
+    assert "oats" not in decoded(tokenizer, masked.sequences[0])

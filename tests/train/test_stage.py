@@ -1,0 +1,178 @@
+"""Training on a real tokenizer and a two-layer model: exactness, resume, and the folder it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from humanturn import jsonl, template, tokens
+from humanturn.conversation import Conversation, Turn
+from humanturn.errors import FormatError, InputError, SettingsChangedError
+from humanturn.models import packed, weights
+from humanturn.train.masking import mask
+from humanturn.train.stage import TrainSettings, train
+from humanturn.train.trainer import PackedTrainer, Steps
+
+
+def talks(count=12):
+    return [
+        Conversation(
+            id=f"t{n}",
+            messages=tuple(
+                Turn(("user", "assistant")[i % 2], f"Part {i} of talk {n}, {'and on ' * (n % 5)}so it goes.")
+                for i in range(2 + 2 * (n % 3))
+            ),
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def data(tmp_path):
+    jsonl.write(tmp_path / "train.jsonl", talks())
+    jsonl.write(tmp_path / "heldout.jsonl", talks(4))
+    return tmp_path
+
+
+def settings(data, tiny, **changes):
+    given = {"epochs": 2, "batch_size": 4, "learning_rate": 5e-3, "checkpoint_every": 1, "max_tokens": 256}
+    return TrainSettings(
+        data=str(data / "train.jsonl"), backbone=f"hf:{tiny}", heldout=str(data / "heldout.jsonl"), **given | changes
+    )
+
+
+def test_loss_and_gradients_of_a_packed_step_equal_one_conversation_at_a_time_with_all_logits(tiny, tmp_path):
+    model, tokenizer = weights.load(tiny, attention=packed.register_attention())
+    tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    masked = mask(tokenizer, talks(), role="user", max_tokens=256)
+    step = Steps(masked.sequences, [list(range(len(masked.sequences)))], row_tokens=200)
+    trainer = _trainer(model, tmp_path)
+    loss = float(trainer.training_step(model, step[0]))
+    ours = {name: p.grad.clone() for name, p in model.named_parameters()}
+
+    plain, _ = weights.load(tiny)
+    count = sum(int(s.trained.sum()) for s in masked.sequences)
+    total = torch.zeros(())
+    for sequence in masked.sequences:
+        ids = torch.from_numpy(sequence.ids.astype("int64"))[None]
+        labels = torch.where(torch.from_numpy(sequence.trained), ids[0], -100)
+        logits = plain(ids).logits[0, :-1].float()
+        total = total + torch.nn.functional.cross_entropy(logits, labels[1:], reduction="sum", ignore_index=-100) / count
+    total.backward()
+    assert loss == pytest.approx(float(total), rel=1e-5)
+    assert len(step[0]["rows"]) > 1, "several rows, so that accumulation over rows is part of what is compared"
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+def _trainer(model, out):
+    import transformers
+
+    arguments = transformers.TrainingArguments(output_dir=str(out), report_to="none", dataloader_pin_memory=False)
+    return PackedTrainer(model=model, args=arguments)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_training_lowers_the_heldout_loss_and_leaves_a_plain_model_folder(data, tiny, method):
+    import transformers
+
+    out = data / "out"
+    result = train(settings(data, tiny, method=method, epochs=4), out).result
+    assert result["heldout_nll"]["after"] < result["heldout_nll"]["before"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    model = transformers.AutoModelForCausalLM.from_pretrained(out)
+    assert model.config._attn_implementation == "sdpa"
+    talk = talks()[1]
+    coded = template.encode(tokenizer, talk.messages)
+    start = int((coded.owner == 2).nonzero()[0][0])
+    messages = [{"role": t.role, "content": t.content} for t in talk.messages[:2]]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert list(prompt) == coded.ids[:start].tolist(), "the folder opens the next user turn as training rendered it"
+    assert template.opens(tokenizer) == "user"
+    card = json.loads((out / "humanturn.json").read_text())
+    assert (card["role"], card["max_tokens"]) == ("user", 256)
+    assert not list(out.glob("checkpoints*")), "nothing half-made is left"
+    kept = {p.suffix for p in out.iterdir()}
+    assert not kept & {".bin", ".pt", ".pth"}, "safetensors only"
+
+
+def test_the_assistant_keeps_its_backbones_template(data, tiny):
+    train(settings(data, tiny, role="assistant"), data / "out")
+    assert tokens.load(data / "out").chat_template == tokens.load(tiny).chat_template
+
+
+def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(data, tiny):
+    whole, torn = data / "whole", data / "torn"
+    given = settings(data, tiny, epochs=3)
+    train(given, whole)
+    process = subprocess.Popen([sys.executable, "-c", _TRAIN, given.model_dump_json(), str(torn)])
+    deadline = time.monotonic() + 120
+    while not list((torn / "checkpoints").glob("checkpoint-*/complete")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (torn / "config.json").exists(), "killed before it was done"
+    with pytest.raises(SettingsChangedError, match="add --resume"):
+        train(given, torn)
+    train(given, torn, resume=True)
+    assert (torn / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    lines = [list(jsonl.read(d / "metrics.jsonl", dict)) for d in (torn, whole)]
+    assert lines[0] == lines[1]
+
+
+# Slowed down between steps, so that the kill falls in the middle.
+_TRAIN = """
+import sys, time
+from pathlib import Path
+from humanturn.train import stage, trainer
+step = trainer.PackedTrainer.training_step
+trainer.PackedTrainer.training_step = lambda self, *a, **k: (time.sleep(0.5), step(self, *a, **k))[1]
+stage.train(stage.TrainSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
+    from humanturn.train.trainer import newest_checkpoint
+
+    for step, whole in ((5, True), (10, True), (15, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if whole:
+            (folder / "complete").touch()
+    assert newest_checkpoint(tmp_path).name == "checkpoint-10"
+    assert not (tmp_path / "checkpoint-15").exists()
+
+
+def test_a_diverging_loss_stops_with_the_last_good_checkpoint(data, tiny):
+    from humanturn.errors import HumanturnError
+
+    with pytest.raises(HumanturnError, match="the loss of step 1 is nan; lower the learning rate"):
+        train(settings(data, _broken(tiny, data), method="full"), data / "out")
+
+
+def _broken(tiny, tmp_path):
+    """The tiny model with a NaN in its embedding."""
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(tiny)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:] = float("nan")
+    model.save_pretrained(tmp_path / "broken")
+    transformers.AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path / "broken")
+    return tmp_path / "broken"
+
+
+def test_bad_data_is_named_by_file_and_line(data, tiny):
+    (data / "train.jsonl").write_text('{"id": "a"}\n')
+    with pytest.raises(FormatError, match=r"train\.jsonl:1: .*missing required field `messages`"):
+        train(settings(data, tiny), data / "out")
+    (data / "train.jsonl").write_text("")
+    with pytest.raises(FormatError, match="holds no conversation"):
+        train(settings(data, tiny), data / "out2")
+    with pytest.raises(InputError, match="no such file"):
+        train(settings(data, tiny).model_copy(update={"data": str(data / "none.jsonl")}), data / "out3")
