@@ -28,13 +28,15 @@ def utf8(path: Path) -> Iterator[bytes]:
     """
     try:
         with open_bytes(path) as file:
-            first = file.read(READ)
+            # Of a damaged archive, `read1` hands out what comes before the damage; `read` would lose it.
+            read = getattr(file, "read1", file.read)
+            first = read(READ)
             encoding, first = _encoding(first)
             decode = codecs.getincrementaldecoder(encoding)("replace") if encoding else None
             piece = first
             while piece:
                 yield decode.decode(piece).encode("utf-8", "replace") if decode else piece
-                piece = file.read(READ)
+                piece = read(READ)
     except (EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
@@ -50,9 +52,10 @@ def _encoding(first: bytes) -> tuple[str | None, bytes]:
     for mark, encoding in _MARKS:
         if first.startswith(mark):
             return (encoding, first) if encoding else (None, first[len(mark) :])
-    # JSON opens with two ASCII characters, so a zero beside the first is UTF-16 without a mark.
-    if len(first) >= 2 and first[0] and not first[1]:
+    # JSON opens with two ASCII characters, so zeros beside them are UTF-16 without a mark.
+    zeros = [byte == 0 for byte in first[:4]]
+    if zeros == [False, True, False, True]:
         return "utf-16-le", first
-    if len(first) >= 2 and not first[0] and first[1]:
+    if zeros == [True, False, True, False]:
         return "utf-16-be", first
     return None, first

@@ -19,6 +19,9 @@ from humanturn.formats.bytestream import utf8
 CHUNK = 4 << 20
 """Bytes of a chunk, unless one record alone is longer."""
 
+_BETWEEN = b" \t\r\n,"
+"""What stands between records."""
+
 LONGEST = 256 << 20
 """Bytes without the end of a record after which a file counts as damaged there."""
 
@@ -46,7 +49,20 @@ def chunks(path: Path, *, size: int = CHUNK) -> Iterator[Chunk]:
         InputError: the file cannot be opened.
         FormatError: it is empty, no JSON, or its compression is damaged (after the chunks that could be read).
     """
-    pieces = utf8(path)
+    damage = list[FormatError]()
+    yield from _chunks(path, _until_damage(utf8(path), damage), size)
+    if damage:
+        raise damage[0]
+
+
+def _until_damage(pieces: Iterator[bytes], damage: list[FormatError]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except FormatError as error:
+        damage.append(error)
+
+
+def _chunks(path: Path, pieces: Iterator[bytes], size: int) -> Iterator[Chunk]:
     head = b""
     for piece in pieces:
         head += piece
@@ -111,45 +127,51 @@ def _array(path: Path, pieces: Iterable[bytes], size: int) -> Iterator[Chunk]:
         if len(buffer) < wanted:
             continue
         opening = opening or _opening(buffer)
-        found: tuple[bytes | list[bytes], int] | None = _cut(buffer, opening)
-        if found is None and len(buffer) < LONGEST:
-            spans, _ = complete(buffer)
+        found = _cut(buffer, opening) or _salvage(buffer)
+        if found is None:  # one long record, so far
             wanted = len(buffer) * 2
-            if not spans:
-                continue
-            found = [bytes(buffer[a:b]) for a, b in spans], spans[-1][1]
-        found = found or (_apart(bytes(buffer), opening), len(buffer))
+            continue
         records, end = found
-        count = len(records) if isinstance(records, list) else _count(records)
         yield Chunk(str(path), number, records, read=end)
-        number += count
+        number += len(records) if isinstance(records, list) else _count(records)
         del buffer[:end]
         wanted = max(size, len(buffer) + size // 4)
-    yield from _last(path, number, bytes(buffer), opening or _opening(buffer))
+    body = bytes(buffer.strip(_BETWEEN))
+    if body and body != b"]":
+        whole = b"[" + body.removesuffix(b"]") + b"]"
+        yield Chunk(str(path), number, whole if _count(whole) >= 0 else _pieces(body), read=len(buffer))
 
 
-def _last(path: Path, number: int, rest: bytes, opening: re.Pattern[bytes]) -> Iterator[Chunk]:
-    """The end of an array: whole, or cut off."""
-    body = rest.strip(b" \t\r\n,")
-    if not body or body == b"]":
-        return
-    whole = b"[" + body.removesuffix(b"]") + b"]"
-    if _count(whole) >= 0:
-        yield Chunk(str(path), number, whole, read=len(rest))
-        return
-    spans, end = complete(rest)
-    records = [bytes(rest[a:b]) for a, b in spans]
-    tail = rest[end:].strip(b" \t\r\n,")
-    if tail and tail != b"]":
-        records += _apart(tail, opening)
-    yield Chunk(str(path), number, records, read=len(rest))
+def _salvage(buffer: bytearray) -> tuple[list[bytes], int] | None:
+    """What can be told apart of a buffer that is no run of records, and where it ends; None to read on."""
+    spans = complete(buffer)
+    if spans:
+        return _pieces(bytes(buffer[: spans[-1][1]])), spans[-1][1]
+    return (_pieces(bytes(buffer)), len(buffer)) if len(buffer) > LONGEST else None
+
+
+def _pieces(damaged: bytes) -> list[bytes]:
+    """Records told apart by counting brackets; where those do not add up, by how records begin."""
+    spans = complete(damaged)
+    cuts = [0, *(edge for span in spans for edge in span), len(damaged)]
+    parts = [damaged[a:b].strip(_BETWEEN) for a, b in pairwise(cuts)]
+    if parts[-1].endswith(b"]") and parts[-1].count(b"[") < parts[-1].count(b"]"):
+        parts[-1] = parts[-1].removesuffix(b"]").rstrip(_BETWEEN)  # the array's own
+    found = list[bytes]()
+    for part in parts:
+        if part:
+            found += [part] if _count(b"[" + part + b"]") >= 0 else _apart(part)
+    return found
 
 
 def _opening(buffer: bytearray) -> re.Pattern[bytes]:
     """Matches the boundary between two records that open with the same key as the first."""
     first = re.match(rb'\s*\{\s*("(?:[^"\\]|\\.){0,200}")', buffer)
-    key = re.escape(first[1]) if first else rb'"'
-    return re.compile(rb"\}\s*,?\s*(?=\{\s*" + key + rb")")
+    return _boundary(first[1] if first else b'"')
+
+
+def _boundary(key: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\}\s*,?\s*(?=\{\s*" + re.escape(key) + rb")")
 
 
 def _cut(buffer: bytearray, opening: re.Pattern[bytes], tries: int = 4) -> tuple[bytes, int] | None:
@@ -157,7 +179,7 @@ def _cut(buffer: bytearray, opening: re.Pattern[bytes], tries: int = 4) -> tuple
     for window in (1 << 18, len(buffer)):
         matches = list(opening.finditer(buffer, max(0, len(buffer) - window)))
         for match in matches[: -tries - 1 : -1]:
-            array = b"[" + bytes(buffer[: match.start() + 1]).lstrip(b" \t\r\n,") + b"]"
+            array = b"[" + bytes(buffer[: match.start() + 1]).lstrip(_BETWEEN) + b"]"
             if _count(array) >= 0:
                 return array, match.end()
     return None
@@ -171,11 +193,12 @@ def _count(array: bytes) -> int:
         return -1
 
 
+_BEGINS = re.compile(rb'\}\s*,?\s*\{\s*("(?:[^"\\]|\\.){0,60}")')
 _BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]])', re.DOTALL)
 
 
-def complete(buffer: bytes | bytearray) -> tuple[list[tuple[int, int]], int]:
-    """Spans of the complete objects in `buffer` by counting brackets outside strings, and where the last one ends."""
+def complete(buffer: bytes | bytearray) -> list[tuple[int, int]]:
+    """Spans of the complete objects and arrays in `buffer`, by counting brackets outside strings."""
     spans, depth, start, cursor = list[tuple[int, int]](), 0, 0, 0
     while match := _BRACKETS.match(buffer, cursor):
         cursor = match.end()
@@ -187,11 +210,19 @@ def complete(buffer: bytes | bytearray) -> tuple[list[tuple[int, int]], int]:
             depth -= 1
             if depth == 0:
                 spans.append((start, cursor))
-    return spans, spans[-1][1] if spans else 0
+    return spans
 
 
-def _apart(piece: bytes, opening: re.Pattern[bytes]) -> list[bytes]:
-    """Damaged text cut where records seem to begin; each part is decoded, or reported, on its own."""
-    cuts = [0, *(match.end() for match in opening.finditer(piece)), len(piece)]
-    parts = (piece[a:b].strip(b" \t\r\n,") for a, b in pairwise(cuts))
-    return [part for part in parts if part]
+def _apart(damaged: bytes) -> list[bytes]:
+    """Damaged text cut wherever a record seems to begin; each part is decoded, or reported, on its own.
+
+    Records begin with one key, turns inside them with another: the one that leaves most text in sound parts is right.
+    """
+    best, sound = [damaged], 0
+    for key in dict.fromkeys(_BEGINS.findall(damaged)):
+        cuts = [0, *(match.end() for match in _boundary(key).finditer(damaged)), len(damaged)]
+        parts = [part for a, b in pairwise(cuts) if (part := damaged[a:b].strip(_BETWEEN))]
+        size = sum(len(part) for part in parts if _count(b"[" + part + b"]") == 1)
+        if size > sound:
+            best, sound = parts, size
+    return best

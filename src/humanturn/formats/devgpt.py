@@ -19,13 +19,13 @@ def matches(record: dict[str, Any]) -> bool:
 def read(record: dict[str, Any]) -> Iterator[Conversation]:
     """Every shared conversation, code blocks put back where the answer names them."""
     for key in ("Sources", "ChatgptSharing"):
-        if key in record:
+        if record.get(key) is not None:
             for inner in fields.items(record, key):
                 if not isinstance(inner, dict):
                     raise FormatError(f"an entry of {key} is {fields.kind(inner)}, not an object")
                 yield from read(inner)
             return
-    if "Conversations" not in record:
+    if record.get("Conversations") is None:
         return  # a link whose page was gone
     turns = list[Turn]()
     for number, entry in enumerate(fields.items(record, "Conversations")):
@@ -42,7 +42,7 @@ def read(record: dict[str, Any]) -> Iterator[Conversation]:
 
 def _answer(entry: dict[str, Any]) -> str:
     answer = fields.text(entry, "Answer")
-    for code in entry.get("ListOfCode") or []:
+    for code in fields.items(entry, "ListOfCode") if entry.get("ListOfCode") else []:
         if isinstance(code, dict) and isinstance(code.get("ReplaceString"), str):
             block = f"```{fields.text(code, 'Type')}\n{fields.text(code, 'Content').rstrip()}\n```"
             answer = answer.replace(code["ReplaceString"], block)

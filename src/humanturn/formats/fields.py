@@ -64,7 +64,7 @@ def turns(entries: Iterable[Any], role_key: str, text_key: str) -> tuple[tuple[T
         name = entry.get(role_key)
         role = ROLES.get(name) or ROLES.get(name.strip().lower()) if isinstance(name, str) else None
         if role is None:
-            if name in NOT_SPOKEN:
+            if isinstance(name, str) and name in NOT_SPOKEN:
                 tools += 1
                 continue
             raise FormatError(f"turn {number} has the unknown {role_key} {name!r}")

@@ -14,7 +14,7 @@ from humanturn.formats import fields
 
 def matches(record: dict[str, Any]) -> bool:
     """True for a record of this format."""
-    return isinstance(record.get("messages"), list)
+    return "messages" in record
 
 
 def read(record: dict[str, Any]) -> Iterator[Conversation]:

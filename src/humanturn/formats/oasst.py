@@ -32,9 +32,10 @@ def read(record: dict[str, Any], paths: Paths = "best") -> Iterator[Conversation
         node, above = stack.pop()
         if not isinstance(node, dict):
             raise FormatError(f"a message is {fields.kind(node)}, not an object")
-        (turn,), _ = fields.turns([node], "role", "text")
-        replies = [r for r in node.get("replies") or [] if isinstance(r, dict) and not r.get("deleted")]
-        path: tuple[Turn, ...] = (*above, turn)
+        turns, _ = fields.turns([node], "role", "text")
+        given = fields.items(node, "replies") if node.get("replies") else []
+        replies = [reply for reply in given if isinstance(reply, dict) and not reply.get("deleted")]
+        path: tuple[Turn, ...] = above + turns
         if not replies:
             leaf = fields.identity(node, "message_id")
             meta = fields.known(user=record["prompt"].get("user_id"), language=record["prompt"].get("lang"))
@@ -52,21 +53,27 @@ def read(record: dict[str, Any], paths: Paths = "best") -> Iterator[Conversation
 
 
 def trees(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any] | list[dict[str, Any]]]:
-    """Flat messages of some trees put together; messages whose tree has no root come back as lists."""
-    nodes = {m["message_id"]: m | {"replies": []} for m in messages if isinstance(m.get("message_id"), str)}
-    roots, orphans = list[dict[str, Any]](), list[dict[str, Any]]()
+    """Flat messages of some trees put together; those that hang on no root come back as a list."""
+    nodes = dict[str, dict[str, Any]]()
+    for message in messages:
+        if isinstance(message.get("message_id"), str):
+            nodes.setdefault(message["message_id"], {**message, "replies": []})
+    roots = [node for node in nodes.values() if not node.get("parent_id")]
     for node in nodes.values():
-        parent = nodes.get(node["parent_id"]) if node.get("parent_id") else None
-        if parent is not None and parent is not node:
-            parent["replies"].append(node)
-        elif node.get("parent_id"):
-            orphans.append(node)
-        else:
-            roots.append(node)
+        parent = node.get("parent_id")
+        if isinstance(parent, str) and parent in nodes:
+            nodes[parent]["replies"].append(node)
+    hanging, reached = list(roots), set[str]()
+    while hanging:
+        node = hanging.pop()
+        reached.add(node["message_id"])
+        hanging += node["replies"]
     for root in roots:
         yield {"message_tree_id": root.get("message_tree_id") or root["message_id"], "prompt": root}
-    if orphans:
-        yield orphans
+    placed = {id(m) for m in messages if isinstance(m.get("message_id"), str) and m["message_id"] in reached}
+    lost = [message for message in messages if id(message) not in placed]
+    if lost:
+        yield lost
 
 
 def _rank(reply: dict[str, Any]) -> float:
