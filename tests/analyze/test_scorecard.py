@@ -1,0 +1,152 @@
+import json
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from humanturn import formats, jsonl
+from humanturn.analyze import replies, twosample
+from humanturn.analyze.scorecard import ScorecardSettings, scorecard
+from humanturn.conversation import Conversation, Turn
+from humanturn.errors import HumanturnError, InputError
+
+pytest.importorskip("sklearn")
+SHAREGPT = Path(__file__).parents[2] / ".." / "shared" / "data" / "sharegpt" / "sharegpt_700.json"
+real = pytest.mark.skipif(not SHAREGPT.exists(), reason="the ShareGPT sample is not beside this checkout")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """(heldout, training): 240 and 200 real conversations."""
+    folder = tmp_path_factory.mktemp("data")
+    found = [c for c in formats.read_conversations(SHAREGPT) if c.messages[0].role == "user"]
+    jsonl.write(folder / "heldout.jsonl", found[:240])
+    jsonl.write(folder / "training.jsonl", found[300:500])
+    return folder / "heldout.jsonl", folder / "training.jsonl"
+
+
+def script(path, conversations):
+    jsonl.write(path, conversations)
+    return f"scripted:{path}"
+
+
+def rows(tiny_model, data, tmp_path, user, **more):
+    heldout, training = data
+    settings = ScorecardSettings(
+        user=user,
+        heldout=str(heldout),
+        training=str(training),
+        tokenizer=f"hf:{tiny_model}",
+        sessions=60,
+        per_session=2,
+        context_tokens=4000,
+        max_tokens=300,
+        **more,
+    )
+    scorecard(settings, tmp_path / "card")
+    written = json.loads((tmp_path / "card/scorecard.json").read_text())
+    return {row["key"]: row for row in written["rows"]}
+
+
+@real
+def test_people_are_not_told_apart_from_people():
+    where = replies.places(list(formats.read_conversations(SHAREGPT)), per_session=2)
+    sessions = sorted({place.session_id for place in where})
+    random.Random(0).shuffle(sessions)
+    asked = set(sessions[: len(sessions) // 2])
+    ours = replies.human([place for place in where if place.session_id in asked])
+    theirs = replies.human([place for place in where if place.session_id not in asked])
+    assert abs(twosample.auroc(theirs, ours, "surface").value - 0.5) < 0.05
+    found = twosample.auroc(theirs, ours, "ngrams")
+    assert abs(found.value - 0.5) < 0.05
+    assert found.low < 0.5 < found.high
+
+
+@real
+def test_a_model_that_speaks_as_people_do_is_not_caught_by_any_row(tiny_model, data, tmp_path):
+    # It replays the heldout people: their follow-ups in place, and somebody's first turn.
+    heldout = data[0]
+    found = rows(tiny_model, data, tmp_path, script(tmp_path / "s.jsonl", formats.read_conversations(heldout)))
+    value = {key: row["sides"]["user"]["value"] for key, row in found.items()}
+    assert value["auroc_ngrams"] < 0.6
+    assert value["drift"] < 0.15
+    assert value["copying"] < 0.05
+    assert all(row["nearness"]["user"] > 0.5 for row in found.values())
+
+
+@real
+def test_a_model_that_copies_its_training_data_is_caught_by_the_copying_row(tiny_model, data, tmp_path):
+    found = rows(tiny_model, data, tmp_path, script(tmp_path / "s.jsonl", formats.read_conversations(data[1])))
+    copying = found["copying"]["sides"]
+    assert copying["user"]["value"] > 0.8
+    assert copying["user"]["low"] > copying["human"].get("high", 0) + 0.5
+    assert found["auroc_ngrams"]["sides"]["user"]["value"] < 0.65  # and by no other: its words are people's
+    assert found["drift"]["sides"]["user"]["value"] < 0.2
+
+
+@real
+def test_a_model_that_answers_like_an_assistant_is_caught_by_the_drift_row(tiny_model, data, tmp_path):
+    def flipped(conversation):
+        answers = [turn.content for turn in conversation.messages if turn.role == "assistant"]
+        return Conversation(id=conversation.id, messages=tuple(Turn("user", answer) for answer in answers))
+
+    others = [flipped(c) for c in formats.read_conversations(data[1])]
+    found = rows(tiny_model, data, tmp_path, script(tmp_path / "s.jsonl", others))
+    drift = found["drift"]["sides"]
+    assert drift["user"]["value"] > 0.5
+    assert drift["user"]["low"] > drift["human"]["high"] + 0.3
+    assert found["auroc_ngrams"]["sides"]["user"]["value"] > 0.85
+
+
+@real
+def test_a_row_that_is_less_human_than_asked_fails_after_the_card_is_written(tiny_model, data, tmp_path):
+    parrot = Conversation(id="p", messages=(Turn("user", "Thanks!"), Turn("assistant", "ok")))
+    user = script(tmp_path / "s.jsonl", [parrot])
+    with pytest.raises(HumanturnError, match="thanks is 0"):
+        rows(tiny_model, data, tmp_path, user, fail_under={"thanks": 0.9})
+    written = json.loads((tmp_path / "card/scorecard.json").read_text())
+    assert any(row["key"] == "thanks" and row["sides"]["user"]["value"] == 1 for row in written["rows"])
+
+
+@real
+def test_user_and_baseline_stand_side_by_side_with_their_likelihoods(tiny_model, data, tmp_path):
+    short = tmp_path / "short.jsonl"
+    jsonl.write(
+        short,
+        [
+            msgspec.structs.replace(
+                c, messages=tuple(Turn(t.role, t.content.strip()[:80].strip()) for t in c.messages[:4])
+            )
+            for c in list(formats.read_conversations(data[0]))[:60]
+            if all(t.content.strip() for t in c.messages[:4])
+        ],
+    )
+    settings = ScorecardSettings(
+        user=f"hf:{tiny_model}",
+        baseline=f"hf:{tiny_model}",
+        heldout=str(short),
+        tokenizer=f"hf:{tiny_model}",
+        sessions=12,
+        per_session=2,
+        max_tokens=12,
+    )
+    done = scorecard(settings, tmp_path / "card")
+    found = {row.key: row for row in done.result["rows"]}
+    assert set(found["auroc_ngrams"].sides) == {"human", "user", "baseline"}
+    assert found["auroc_ngrams"].sides["user"].value > 0.9  # an untrained model babbles
+    assert set(found["nll_first"].sides) == {"user", "baseline"}
+    assert "human" not in found["nll_first"].sides
+    assert scorecard(settings, tmp_path / "card").skipped
+
+
+def test_an_unknown_row_is_refused_before_any_work(tmp_path):
+    with pytest.raises(InputError, match="fail_under names charm; there are: auroc_ngrams"):
+        scorecard(ScorecardSettings(user="x", heldout="y", fail_under={"charm": 1.0}), tmp_path / "card")
+    assert not (tmp_path / "card").exists()
+
+
+def test_too_few_sessions_are_refused(tiny_model, conversations_file, tmp_path):
+    settings = ScorecardSettings(user=f"hf:{tiny_model}", heldout=str(conversations_file), tokenizer=f"hf:{tiny_model}")
+    with pytest.raises(InputError, match="12 sessions to compare in; a scorecard needs 20 or more"):
+        scorecard(settings, tmp_path / "card")
