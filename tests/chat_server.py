@@ -14,7 +14,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-TOPICS = "bread rivers taxes chess gardens Python violins maps glaciers tea bicycles poems bridges owls".split()
+TOPICS = [
+    "bread",
+    "rivers",
+    "taxes",
+    "chess",
+    "gardens",
+    "Python",
+    "violins",
+    "maps",
+    "glaciers",
+    "tea",
+    "bicycles",
+    "poems",
+    "bridges",
+    "owls",
+]
 
 
 class ChatServer(ThreadingHTTPServer):

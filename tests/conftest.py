@@ -21,7 +21,7 @@ def smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama with random weights, two layers and SmolLM2's tokenizer: the real code paths at a hundredth of the cost."""
+    """A Llama with random weights, two layers and SmolLM2's tokenizer: real code paths at a hundredth of the cost."""
     import torch
     import transformers
 

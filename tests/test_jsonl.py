@@ -50,11 +50,11 @@ def test_a_write_that_fails_halfway_leaves_what_was_there(tmp_path):
 
 
 def test_no_disk_space_is_said_with_what_is_free(tmp_path):
-    with pytest.raises(HumanturnError, match="cannot write .*No space left on device.* MB are free"):
-        with jsonl.replacing(tmp_path / "x") as file:
-            with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
-                full.write(b"x")
-            file.write(b"never")
+    said = pytest.raises(HumanturnError, match="cannot write .*No space left on device.* MB are free")
+    with said, jsonl.replacing(tmp_path / "x") as file:
+        with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
+            full.write(b"x")
+        file.write(b"never")
 
 
 def test_a_torn_last_line_is_cut_and_nothing_else(tmp_path):

@@ -60,7 +60,9 @@ def test_a_missing_recipe_is_named(tmp_path):
 
 
 def test_stages_take_from_the_run_what_they_do_not_say_themselves(path):
-    path.write_text("seed: 5\nmax_tokens: 300\nprepare:\n  inputs: [x]\nsimulate:\n  seed: 9\nuser:\n  backbone: hf:b\n")
+    path.write_text(
+        "seed: 5\nmax_tokens: 300\nprepare:\n  inputs: [x]\nsimulate:\n  seed: 9\nuser:\n  backbone: hf:b\n"
+    )
     wired = recipe.read(path).wired(Path("runs/x"))
     assert (wired.prepare.seed, wired.user.seed, wired.simulate.seed) == (5, 5, 9)
     assert wired.prepare.tokenizer == "hf:b"

@@ -25,7 +25,8 @@ GEMMA = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>model\n' }}{% endif %}"
 )
 MISTRAL = (
-    "{{ '<|endoftext|>' }}{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
+    "{{ '<|endoftext|>' }}{% for m in messages %}"
+    "{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
     "{% else %}{{ m['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
 )
 STOCK = {"chatml": CHATML, "llama3": LLAMA3, "gemma": GEMMA, "mistral": MISTRAL, "none": None}
@@ -99,7 +100,11 @@ def test_a_spelled_out_control_token_is_an_error_that_names_the_turn(user_tokeni
     [
         (LLAMA3, [Turn("user", "  spaced  ")], "does not render this user turn verbatim"),
         (GEMMA, TALK, "roles must alternate"),
-        ("{% for m in messages %}{% if m['role'] != 'user' %}{{ m['content'] }}{% endif %}{% endfor %}", TALK, "drops turn 1"),
+        (
+            "{% for m in messages %}{% if m['role'] != 'user' %}{{ m['content'] }}{% endif %}{% endfor %}",
+            TALK,
+            "drops turn 1",
+        ),
     ],
 )
 def test_a_template_that_drops_rewrites_or_refuses_turns_is_an_error(smollm2, stock, turns, said):

@@ -47,7 +47,9 @@ def demo(out: Out = Path("runs/demo")) -> None:
 @app.command(epilog=_example("humanturn run recipes/demo.yaml --set user.limit=40 --out runs/small"))
 def run(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="k=v", help="change a setting; may repeat")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="k=v", help="change a setting; may repeat")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="run directory; default runs/RECIPE")] = None,
 ) -> None:
     """Every stage of a recipe, resumable: finished stages are skipped, an unfinished one goes on."""
@@ -57,7 +59,9 @@ def run(
 @app.command(epilog=_example("humanturn check recipes/demo.yaml"))
 def check(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="k=v", help="change a setting; may repeat")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="k=v", help="change a setting; may repeat")
+    ] = None,
 ) -> None:
     """Read a recipe and print it with every default, without running anything."""
     import yaml
@@ -71,7 +75,9 @@ def check(
 
 @app.command(epilog=_example("humanturn prepare sharegpt --sample 300 --out runs/data"))
 def prepare(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="files, folders, globs, hf:DATASET, or sharegpt")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="files, folders, globs, hf:DATASET, or sharegpt")
+    ],
     out: Out,
     tokenizer: Annotated[str | None, typer.Option(help="model SPEC whose tokens count", metavar="SPEC")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="longest segment, template included [2048]")] = None,
@@ -85,21 +91,31 @@ def prepare(
     from humanturn.prepare.stage import PrepareSettings
     from humanturn.prepare.stage import prepare as work
 
-    given = _given(tokenizer=tokenizer, max_tokens=max_tokens, heldout=heldout, sample=sample, seed=seed, workers=workers)
+    given = _given(
+        tokenizer=tokenizer, max_tokens=max_tokens, heldout=heldout, sample=sample, seed=seed, workers=workers
+    )
     if language is not None:
         given["language"] = None if language == "all" else language
     _say("prepare", work(_settings(PrepareSettings, inputs=tuple(inputs), **given), out))
 
 
-@app.command(epilog=_example("humanturn train runs/demo/prepare/train.jsonl --role user --backbone embedded --limit 16 --out runs/user"))
+@app.command(
+    epilog=_example(
+        "humanturn train runs/demo/prepare/train.jsonl --role user --backbone embedded --limit 16 --out runs/user"
+    )
+)
 def train(
     data: Annotated[str, typer.Argument(metavar="DATA", help="conversations (JSONL), as `prepare` writes them")],
     role: Annotated[Literal["user", "assistant"], typer.Option(help="the side to learn")],
     backbone: Annotated[str, typer.Option(help="model to start from", metavar="SPEC")],
     out: Out,
-    lora: Annotated[int | None, typer.Option(help="train LoRA adapters of this rank, then merge them [16]", metavar="R")] = None,
+    lora: Annotated[
+        int | None, typer.Option(help="train LoRA adapters of this rank, then merge them [16]", metavar="R")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="train every weight")] = False,
-    heldout: Annotated[str | None, typer.Option(help="conversations to measure on, before and after", metavar="FILE")] = None,
+    heldout: Annotated[
+        str | None, typer.Option(help="conversations to measure on, before and after", metavar="FILE")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="[3]")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="[2e-4 LoRA, 2e-5 full]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="conversations per step [128]")] = None,
@@ -122,17 +138,27 @@ def train(
     _say(role, work(_settings(TrainSettings, data=data, role=role, backbone=backbone, **given), out, resume=resume))
 
 
-@app.command(epilog=_example("humanturn simulate --user hf:runs/demo/user --assistant embedded --count 2 --max-tokens 256 --out runs/talk"))
+@app.command(
+    epilog=_example(
+        "humanturn simulate --user hf:runs/demo/user --assistant embedded --count 2 --max-tokens 256 --out runs/talk"
+    )
+)
 def simulate(
     user: Annotated[str, typer.Option(help="who plays the user", metavar="SPEC")],
     assistant: Annotated[str, typer.Option(help="who answers", metavar="SPEC")],
     count: Annotated[int, typer.Option(help="conversations")],
     out: Out,
-    strategy: Annotated[str | None, typer.Option(help="trained, or roleplay: a chat model told to be a user [trained]")] = None,
-    seeds: Annotated[str | None, typer.Option(help="conversations whose first round opens ours", metavar="FILE")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="trained, or roleplay: a chat model told to be a user [trained]")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="conversations whose first round opens ours", metavar="FILE")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="the user's context, which ends a conversation [2048]")] = None,
     rounds: Annotated[int | None, typer.Option(help="end after this many user turns, if the context allows")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="counts the context when the user is a remote endpoint", metavar="SPEC")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="counts the context when the user is a remote endpoint", metavar="SPEC")
+    ] = None,
     concurrency: Annotated[int | None, typer.Option(help="conversations in flight [32]")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     resume: Resume = False,
@@ -149,12 +175,20 @@ def simulate(
     _say("simulate", work(settings, out, resume=resume))
 
 
-@app.command(epilog=_example("humanturn analyze human=runs/demo/prepare/train.jsonl simulated=runs/demo/simulate/conversations.jsonl --out runs/tables"))
+@app.command(
+    epilog=_example(
+        "humanturn analyze human=runs/demo/prepare/train.jsonl ours=runs/demo/simulate/conversations.jsonl --out runs/tables"
+    )
+)
 def analyze(
     corpora: Annotated[list[str], typer.Argument(metavar="NAME=DATA...", help="corpora to measure side by side")],
     out: Out,
-    tokenizer: Annotated[str | None, typer.Option(help="model SPEC whose tokens count [embedded]", metavar="SPEC")] = None,
-    user: Annotated[str | None, typer.Option(help="trained user model to measure on heldout humans", metavar="FOLDER")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="model SPEC whose tokens count [embedded]", metavar="SPEC")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="trained user model to measure on heldout humans", metavar="FOLDER")
+    ] = None,
     heldout: Annotated[str | None, typer.Option(help="conversations it never saw", metavar="FILE")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
 ) -> None:
@@ -165,7 +199,8 @@ def analyze(
 
     named = dict(corpus.partition("=")[::2] for corpus in corpora)
     if "" in named.values() or "" in named:
-        raise InputError(f"analyze takes NAME=DATA, not {next(c for c in corpora if not all(c.partition('=')[::2]))!r}")
+        bad = next(corpus for corpus in corpora if not all(corpus.partition("=")[::2]))
+        raise InputError(f"analyze takes NAME=DATA, not {bad!r}")
     given = _given(tokenizer=tokenizer, user=user, heldout=heldout, seed=seed)
     _say("analyze", work(_settings(AnalyzeSettings, corpora=named, **given), out))
 
@@ -180,7 +215,9 @@ def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="run dire
     _last_line({"report": str(path)})
 
 
-@app.command(epilog=_example("humanturn convert runs/demo/simulate/conversations.jsonl --to sharegpt --out runs/talk.json"))
+@app.command(
+    epilog=_example("humanturn convert runs/demo/simulate/conversations.jsonl --to sharegpt --out runs/talk.json")
+)
 def convert(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="files of any format")],
     to: Annotated[Literal["sharegpt", "messages", "parquet"], typer.Option(help="format to write")],
@@ -234,7 +271,7 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
         print(f"\nstopped; what is finished is kept. To go on: humanturn {shlex.join(again)}", file=sys.stderr)
         return 130
     except TyperException as error:
-        print(f"error: {error.format_message()} (humanturn {arguments[0]} --help)", file=sys.stderr)  # type: ignore[attr-defined]
+        print(f"error: {error.format_message()} (humanturn {arguments[0]} --help)", file=sys.stderr)
         return 2
     except HumanturnError as error:
         if debug:

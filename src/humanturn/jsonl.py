@@ -25,11 +25,11 @@ def open_bytes(path: Path) -> IO[bytes]:
         if path.suffix == ".gz":
             import gzip
 
-            return io.BufferedReader(gzip.open(path))  # type: ignore[type-var]
+            return io.BufferedReader(gzip.open(path))
         if path.suffix == ".zst":
             import zstandard
 
-            return io.BufferedReader(zstandard.open(path, "rb"))  # type: ignore[type-var]
+            return io.BufferedReader(zstandard.open(path, "rb"))
         return path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

@@ -55,9 +55,7 @@ def run_all(given: recipe.Recipe, out: Path, said: Said) -> dict[str, StageResul
             },
         )
         report(out)
-    results["report"] = StageResult(
-        "report", {"report": str(out / "report.html")}, not fresh, time.monotonic() - began
-    )
+    results["report"] = StageResult("report", {"report": str(out / "report.html")}, not fresh, time.monotonic() - began)
     said("report", results["report"])
     return results
 
@@ -77,9 +75,7 @@ def _freeze(given: recipe.Recipe, out: Path) -> None:
 
 
 def _free_keys(given: recipe.Recipe) -> set[str]:
-    return {
-        f"{name}.{key}" for name, value in given if isinstance(value, run.Settings) for key in value.free
-    }
+    return {f"{name}.{key}" for name, value in given if isinstance(value, run.Settings) for key in value.free}
 
 
 def _differences(before: Any, after: Any, free: set[str], at: str = "") -> list[str]:

@@ -29,7 +29,9 @@ def _terminal_bar(label: str, total: float | None, unit: str) -> Iterator[Advanc
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
-        progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit if total else "{task.completed:,.0f} " + unit),
+        progress.TextColumn(
+            "{task.completed:,.0f}/{task.total:,.0f} " + unit if total else "{task.completed:,.0f} " + unit
+        ),
         progress.TextColumn("{task.fields[rate]}"),
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
@@ -69,4 +71,6 @@ def _lines(label: str, total: float | None, unit: str) -> Iterator[Advance]:
 
 def _rate(done: float, began: float, unit: str) -> str:
     per_second = done / max(time.monotonic() - began, 1e-9)
-    return f"{per_second:,.1f} {unit}/s" if per_second >= 1 or not done else f"{1 / per_second:,.1f} s/{unit.rstrip('s')}"
+    return (
+        f"{per_second:,.1f} {unit}/s" if per_second >= 1 or not done else f"{1 / per_second:,.1f} s/{unit.rstrip('s')}"
+    )

@@ -15,7 +15,6 @@ from humanturn.prepare.stage import PrepareSettings
 from humanturn.simulate.stage import SimulateSettings
 from humanturn.train.stage import TrainSettings
 
-
 S = TypeVar("S", bound=run.Settings)
 
 
@@ -35,7 +34,7 @@ class Recipe(run.Settings):
     analyze: AnalyzeSettings | None = AnalyzeSettings()
 
     def wired(self, out: Path) -> Self:
-        """This recipe with every stage's inputs filled in for a run in `out`."""
+        """The recipe with every stage's inputs filled in for a run in `out`."""
         prepare = _filled(self.prepare, seed=self.seed, max_tokens=self.max_tokens, tokenizer=self.user.backbone)
         heldout = str(out / "prepare" / "heldout.jsonl") if prepare.heldout else None
         user = _filled(

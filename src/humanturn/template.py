@@ -24,9 +24,9 @@ USER_MODEL_PREFACE = (
 """What a user model reads first (paper, appendix A.1)."""
 
 ROLEPLAY_PREFACE = (
-    "You are a person who is chatting with an AI assistant. Stay in that role: you want something and you ask for it in "
-    "your own words, as people type, short and informal. Never answer, explain or help; that is the assistant's part. "
-    "Write only the person's next message."
+    "You are a person who is chatting with an AI assistant. Stay in that role: you want something and you ask for it "
+    "in your own words, as people type, short and informal. Never answer, explain or help; that is the "
+    "assistant's part. Write only the person's next message."
 )
 """The instruction that prompts an ordinary chat model to play the user."""
 
@@ -80,7 +80,9 @@ def scaffold(tokenizer: Any, preface: str = USER_MODEL_PREFACE) -> Scaffold:
     for role in ("user", "assistant"):
         if not specials.search(ends[role]):
             if not tokenizer.eos_token:
-                raise ModelError(f"{tokenizer.name_or_path}: its tokenizer has no end token; set eos_token in its folder")
+                raise ModelError(
+                    f"{tokenizer.name_or_path}: its tokenizer has no end token; set eos_token in its folder"
+                )
             ends[role] = tokenizer.eos_token + ends[role]
     return Scaffold(opening + headers["system"] + preface + ends["system"], opening, headers, ends)
 
@@ -142,7 +144,8 @@ def encode(tokenizer: Any, messages: Sequence[Turn], *, name: str = "conversatio
         found = specials.search(turn.content)
         if found:
             raise FormatError(
-                f"{name}, turn {number}: spells out the control token {found[0]!r}; `humanturn prepare` drops such sessions"
+                f"{name}, turn {number}: spells out the control token {found[0]!r};"
+                " `humanturn prepare` drops such sessions"
             )
     rendered = text(tokenizer, messages)
     pieces = _pieces(tokenizer, tokenizer.chat_template, tuple(turn.role for turn in messages))
@@ -183,7 +186,9 @@ def overhead(tokenizer: Any, frame: Scaffold) -> Overhead:
         return len(tokenizer(piece, add_special_tokens=False)["input_ids"])
 
     roles: tuple[Role, ...] = ("system", "user", "assistant")
-    return Overhead(count(frame.preface), {role: count(frame.headers[role]) + count(frame.ends[role]) for role in roles})
+    return Overhead(
+        count(frame.preface), {role: count(frame.headers[role]) + count(frame.ends[role]) for role in roles}
+    )
 
 
 def control_tokens(tokenizer: Any) -> re.Pattern[str]:

@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 
@@ -9,8 +8,12 @@ from humanturn.models import likelihood, packed, weights
 
 def talk(number: int, turns: int, *, opens: str = "user", context: int = 0) -> Conversation:
     roles = ("user", "assistant") if opens == "user" else ("assistant", "user")
-    said = tuple(Turn(roles[i % 2], f"turn {i} of talk {number} says {'word ' * (3 * number + i)}".strip()) for i in range(turns))
-    return Conversation(id=f"t{number}", messages=said, parent_id="s", meta={"context_turns": context} if context else {})
+    said = tuple(
+        Turn(roles[i % 2], f"turn {i} of talk {number} says {'word ' * (3 * number + i)}".strip()) for i in range(turns)
+    )
+    return Conversation(
+        id=f"t{number}", messages=said, parent_id="s", meta={"context_turns": context} if context else {}
+    )
 
 
 TALKS = [talk(0, 4), talk(1, 2), talk(2, 5, opens="assistant", context=1), talk(3, 6)]

@@ -2,9 +2,10 @@ import asyncio
 import json
 
 import pytest
-from chat_server import chat_server
 
-from humanturn.conversation import Turn
+from chat_server import chat_server
+from humanturn import jsonl
+from humanturn.conversation import Conversation, Turn
 from humanturn.errors import EndpointError, HumanturnError, ModelError
 from humanturn.models import spec
 from humanturn.models.model import Sampling
@@ -100,7 +101,8 @@ def test_the_tiny_model_replies_alike_alone_and_in_company(tiny):
 
 def test_a_script_says_what_comes_next_in_it(tmp_path):
     path = tmp_path / "s.jsonl"
-    path.write_text('{"id": "a", "messages": [{"role": "user", "content": "What is bread?"}, {"role": "assistant", "content": "Food."}]}\n')
+    said = (Turn("user", "What is bread?"), Turn("assistant", "Food."))
+    jsonl.write(path, [Conversation(id="a", messages=said)])
     assert reply(spec.load(f"scripted:{path}")).text == "Food."
 
 

@@ -6,7 +6,7 @@ from humanturn.conversation import Turn
 from humanturn.records import Reply
 from humanturn.simulate.guards import GUARDS, tripped
 
-BEFORE = [Turn("user", "What is rye?"), Turn("assistant", "A grain.")]
+BEFORE = [Turn("user", "What kind of grain is rye?"), Turn("assistant", "A grain.")]
 
 
 def said(text, finish="stop"):
@@ -22,7 +22,7 @@ def said(text, finish="stop"):
         ("user\nwhat now", "stop", "template_text"),
         ("As an AI language model, I cannot eat.", "stop", "answers"),
         ("Sure! Here is a poem about rye.", "stop", "answers"),
-        ("what  is RYE?", "stop", "repeats"),
+        ("what  kind of grain is RYE?", "stop", "repeats"),
         ("A grain.", "stop", "repeats"),
         ("And oats?", "stop", None),
         ("I'm sorry, I meant oats", "stop", None),
@@ -34,15 +34,21 @@ def test_each_guard_catches_its_kind_and_lets_people_talk(text, finish, guard):
     assert tripped(said(text, finish), BEFORE) == guard
 
 
-def test_thanks_after_thanks_is_a_loop():
+@pytest.mark.parametrize("text", ["thank you", "Thanks!", "Okay, thanks a lot.", "bye"])
+def test_thanks_after_thanks_is_a_loop(text):
     before = [*BEFORE, Turn("user", "Great, thank you so much!"), Turn("assistant", "You are welcome.")]
-    assert tripped(said("Thanks, bye!"), before) is not None or tripped(said("thanks"), before) == "thanks_again"
-    assert tripped(said("thank you"), before) == "thanks_again"
+    assert tripped(said(text), before) == "thanks_again"
+
+
+def test_a_short_turn_may_recur_but_not_without_end():
+    before = [turn for _ in range(4) for turn in (Turn("user", "continue"), Turn("assistant", "More."))]
+    assert tripped(said("Continue"), before[:6]) is None
+    assert tripped(said("Continue"), before) == "repeats"
 
 
 def test_on_real_human_turns_fewer_than_one_in_a_hundred_is_refused(sharegpt_700):
-    """The rule's own promise, on every human turn of 695 real conversations; repetition by people is counted apart."""
-    alarms, repeated, turns = dict.fromkeys(GUARDS, 0), 0, 0
+    """The rule's own promise, on every human turn of 695 real conversations."""
+    alarms, turns = dict.fromkeys(GUARDS, 0), 0
     for session in json.loads(sharegpt_700.read_text()):
         before = []
         for message in session["conversations"]:

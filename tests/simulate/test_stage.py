@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from chat_server import chat_server
 
+from chat_server import chat_server
 from humanturn import jsonl
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import EndpointError, InputError, ModelError, SettingsChangedError
@@ -98,7 +98,9 @@ def test_killed_at_random_instants_it_ends_as_if_undisturbed_and_pays_nothing_tw
         assert kills >= 3
         assert sum(server.paid.values()) - _replies(torn) == unstored, "the last run paid for nothing it did not keep"
         with sqlite3.connect(torn / "store.sqlite") as store:
-            twice = store.execute("SELECT COUNT(*) - COUNT(DISTINCT job || '/' || position || '/' || attempt) FROM replies")
+            twice = store.execute(
+                "SELECT COUNT(*) - COUNT(DISTINCT job || '/' || position || '/' || attempt) FROM replies"
+            )
             assert twice.fetchone()[0] == 0
     assert talks(torn) == talks(tmp_path / "whole")
 
@@ -169,7 +171,9 @@ def test_a_simulation_needs_a_user(tmp_path):
 
 def test_a_user_that_only_repeats_itself_ends_by_guards_and_is_counted(tmp_path, smollm2):
     script = tmp_path / "script.jsonl"
-    jsonl.write(script, [Conversation(id="a", messages=(Turn("user", "Again?"), Turn("assistant", "Yes."), Turn("user", "Again?")))])
+    jsonl.write(
+        script, [Conversation(id="a", messages=(Turn("user", "Will you say that again?"), Turn("assistant", "Yes.")))]
+    )
     given = SimulateSettings(
         user=f"scripted:{script}", assistant=f"scripted:{script}", tokenizer=f"hf:{smollm2}", count=2, attempts=3
     )

@@ -12,7 +12,7 @@ import torch
 
 from humanturn import jsonl, template, tokens
 from humanturn.conversation import Conversation, Turn
-from humanturn.errors import FormatError, InputError, SettingsChangedError
+from humanturn.errors import FormatError, HumanturnError, InputError, SettingsChangedError
 from humanturn.models import packed, weights
 from humanturn.train.masking import mask
 from humanturn.train.stage import TrainSettings, train
@@ -62,9 +62,11 @@ def test_loss_and_gradients_of_a_packed_step_equal_one_conversation_at_a_time_wi
         ids = torch.from_numpy(sequence.ids.astype("int64"))[None]
         labels = torch.where(torch.from_numpy(sequence.trained), ids[0], -100)
         logits = plain(ids).logits[0, :-1].float()
-        total = total + torch.nn.functional.cross_entropy(logits, labels[1:], reduction="sum", ignore_index=-100) / count
+        total = (
+            total + torch.nn.functional.cross_entropy(logits, labels[1:], reduction="sum", ignore_index=-100) / count
+        )
     total.backward()
-    assert loss == pytest.approx(float(total), rel=1e-5)
+    assert loss == pytest.approx(float(total.detach()), rel=1e-5)
     assert len(step[0]["rows"]) > 1, "several rows, so that accumulation over rows is part of what is compared"
     for name, parameter in plain.named_parameters():
         torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-3, atol=1e-6)
@@ -148,23 +150,9 @@ def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
     assert not (tmp_path / "checkpoint-15").exists()
 
 
-def test_a_diverging_loss_stops_with_the_last_good_checkpoint(data, tiny):
-    from humanturn.errors import HumanturnError
-
-    with pytest.raises(HumanturnError, match="the loss of step 1 is nan; lower the learning rate"):
-        train(settings(data, _broken(tiny, data), method="full"), data / "out")
-
-
-def _broken(tiny, tmp_path):
-    """The tiny model with a NaN in its embedding."""
-    import transformers
-
-    model = transformers.AutoModelForCausalLM.from_pretrained(tiny)
-    with torch.no_grad():
-        model.get_input_embeddings().weight[:] = float("nan")
-    model.save_pretrained(tmp_path / "broken")
-    transformers.AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path / "broken")
-    return tmp_path / "broken"
+def test_a_diverging_loss_stops_and_says_what_to_do(data, tiny):
+    with pytest.raises(HumanturnError, match=r"the loss of step \d is (nan|inf); lower the learning rate"):
+        train(settings(data, tiny, method="full", learning_rate=1e25, checkpoint_every=100), data / "out")
 
 
 def test_bad_data_is_named_by_file_and_line(data, tiny):

@@ -39,7 +39,7 @@ def folder() -> Path:
 
 
 def _convert(gguf: Path, target: Path) -> None:
-    """Dequantize to float32 and save; a GGUF-loaded model refuses to be saved, a fresh one with its weights does not."""
+    """Dequantize to float32 and save: a model loaded from GGUF refuses that, a fresh one with its weights does not."""
     try:
         import gguf as _  # noqa: F401  (transformers reads GGUF files with it)
     except ImportError as error:

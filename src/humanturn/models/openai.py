@@ -24,7 +24,9 @@ class OpenAIModel:
     def __init__(self, model: str, url: str | None) -> None:
         key = os.environ.get(KEY)
         if url is None and not key:
-            raise ModelError(f"openai:{model} needs a key in the environment: export {KEY}=..., or name a server: openai:{model}@http://host:port/v1")
+            raise ModelError(
+                f"openai:{model} needs a key in the environment: export {KEY}=..., or name a server: openai:{model}@http://host:port/v1"
+            )
         self.name = f"openai:{model}" + (f"@{url}" if url else "")
         self.model = model
         self._client = httpx.AsyncClient(
@@ -50,7 +52,9 @@ class OpenAIModel:
         try:
             response = await self._client.post("chat/completions", json=body)
         except httpx.ConnectError as error:
-            raise EndpointError(f"{self.name}: nothing answers there ({error}); is the server running?", passing=True) from None
+            raise EndpointError(
+                f"{self.name}: nothing answers there ({error}); is the server running?", passing=True
+            ) from None
         except httpx.HTTPError as error:
             raise EndpointError(f"{self.name}: {type(error).__name__} {error}".rstrip(), passing=True) from None
         if response.status_code >= 400:
@@ -87,4 +91,6 @@ def _reply(name: str, response: httpx.Response, seconds: float) -> Reply:
             seconds=round(seconds, 3),
         )
     except (msgspec.MsgspecError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise EndpointError(f"{name}: answered something that is no chat completion ({error!r})", passing=True) from None
+        raise EndpointError(
+            f"{name}: answered something that is no chat completion ({error!r})", passing=True
+        ) from None

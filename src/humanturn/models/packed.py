@@ -1,5 +1,6 @@
 """Several conversations in one row of tokens, none seeing another: no padding, and logits only where they count."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -100,7 +101,7 @@ def _attend(
             scale=scaling,
             enable_gqa=grouped,
         )
-        for start, stop in zip(bounds, bounds[1:], strict=False)
+        for start, stop in itertools.pairwise(bounds)
     ]
     joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     return joined.transpose(1, 2), None

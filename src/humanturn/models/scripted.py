@@ -27,7 +27,9 @@ class ScriptedModel:
         """The next turn of the script: an answer when a user spoke last, else a user turn."""
         spoken = [turn for turn in messages if turn.role != "system"]
         role = "assistant" if spoken and spoken[-1].role == "user" else "user"
-        matching = [c for c in self.script if list(c.messages[: len(spoken)]) == spoken and len(c.messages) > len(spoken)]
+        matching = [
+            c for c in self.script if list(c.messages[: len(spoken)]) == spoken and len(c.messages) > len(spoken)
+        ]
         chosen = matching[0] if spoken and matching else self.script[seed % len(self.script)]
         lines = [turn.content for turn in chosen.messages if turn.role == role]
         if not lines:

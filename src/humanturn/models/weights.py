@@ -45,7 +45,9 @@ def load(folder: Path, *, attention: str = "sdpa") -> tuple[Any, Any]:
     tokenizer = tokens.load(folder)
     architectures = json.loads((folder / "config.json").read_text()).get("architectures") or []
     if not any("CausalLM" in name or "LMHead" in name or "ConditionalGeneration" in name for name in architectures):
-        raise ModelError(f"{folder}: is no causal language model (its config names {', '.join(architectures) or 'no model'})")
+        raise ModelError(
+            f"{folder}: is no causal language model (its config names {', '.join(architectures) or 'no model'})"
+        )
     cuda = torch.cuda.is_available()
     if not cuda:
         torch.set_num_threads(run.cores())

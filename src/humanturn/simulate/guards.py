@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from humanturn.conversation import Turn
 from humanturn.records import Reply
 
+SHORT_WORDS, SHORT_REPEATS = 3, 3
+
 _ASSISTANT = re.compile(
     r"^(as an ai\b|i(?:'m| am) (?:just )?an? (?:ai|language model)\b|i(?:'m| am) sorry,? but (?:as an|i can(?:'t|not))"
     r"|(?:sure|certainly|absolutely|of course)[!,.] (?:here|i(?:'d| would|'ll| will| can))"
@@ -17,7 +19,11 @@ _ASSISTANT = re.compile(
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(r"<\|[a-z_]+\|>|</?s>|\[/?INST\]|^(?:user|assistant|human|system):?\s*\n", re.IGNORECASE)
-_THANKS = re.compile(r"^\W*(?:(?:ok|okay|great|perfect|awesome|wow)\W+)*(?:thanks?(?: you| a lot| so much)?|thank you(?: very| so)? ?(?:much)?|bye|goodbye)\W*$", re.IGNORECASE)
+_THANKS = re.compile(
+    r"^\W*(?:(?:ok|okay|great|perfect|awesome|wow)\W+)*"
+    r"(?:thanks?(?: you| a lot| so much)?|thank you(?: very| so)? ?(?:much)?|bye|goodbye)\W*$",
+    re.IGNORECASE,
+)
 
 
 def empty(reply: Reply, before: Sequence[Turn]) -> bool:
@@ -41,10 +47,14 @@ def answers(reply: Reply, before: Sequence[Turn]) -> bool:
 
 
 def repeats(reply: Reply, before: Sequence[Turn]) -> bool:
-    """Says word for word what was said before: an earlier user turn, or the answer it follows."""
+    """Says word for word what was said before: an earlier user turn, or the answer it follows.
+
+    People do say "continue" again and again, so the shortest turns may recur, though not without end.
+    """
     said = _normal(reply.text)
-    earlier = [turn.content for turn in before if turn.role == "user"] + [t.content for t in before[-1:]]
-    return any(_normal(text) == said for text in earlier)
+    times = sum(turn.role == "user" and _normal(turn.content) == said for turn in before)
+    echoes = bool(before) and _normal(before[-1].content) == said
+    return echoes or times > (SHORT_REPEATS if len(said.split()) <= SHORT_WORDS else 0)
 
 
 def thanks_again(reply: Reply, before: Sequence[Turn]) -> bool:

@@ -132,9 +132,7 @@ async def _carry_on(settings: SimulateSettings, table: Any, store: Any) -> None:
     try:
         with progress.bar("simulate", settings.count, "conversations") as advance:
             advance(settings.count - len(jobs))
-            await run_all(
-                jobs, table, store, concurrency=settings.concurrency, retries=settings.retries, moved=advance
-            )
+            await run_all(jobs, table, store, concurrency=settings.concurrency, retries=settings.retries, moved=advance)
     finally:
         await table.user.close()
         await table.assistant.close()

@@ -23,9 +23,10 @@ CREATE TABLE jobs (
   id INTEGER PRIMARY KEY, seed INTEGER NOT NULL, opening TEXT NOT NULL, source TEXT,
   status TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'done', 'failed')), stop_reason TEXT, error TEXT);
 CREATE TABLE replies (
-  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id), position INTEGER NOT NULL,
-  attempt INTEGER NOT NULL, role TEXT NOT NULL, content TEXT NOT NULL, discarded TEXT, model TEXT NOT NULL,
-  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, finish_reason TEXT NOT NULL, seconds REAL NOT NULL,
+  id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id),
+  position INTEGER NOT NULL, attempt INTEGER NOT NULL, role TEXT NOT NULL, content TEXT NOT NULL, discarded TEXT,
+  model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+  finish_reason TEXT NOT NULL, seconds REAL NOT NULL,
   UNIQUE (job, position, attempt));
 """
 
@@ -54,7 +55,9 @@ class Store:
         if version == 0:
             self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
         elif version != SCHEMA:
-            raise InputError(f"{path}: has schema {version}, and this humanturn reads {SCHEMA}; use the version that made it")
+            raise InputError(
+                f"{path}: has schema {version}, and this humanturn reads {SCHEMA}; use the version that made it"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -70,7 +73,9 @@ class Store:
     def jobs(self, status: str) -> list[Job]:
         """Jobs of one status, in order."""
         rows = self._db.execute("SELECT id, seed, opening, source FROM jobs WHERE status = ? ORDER BY id", (status,))
-        return [Job(i, s, msgspec.json.decode(opening, type=tuple[Turn, ...]), source) for i, s, opening, source in rows]
+        return [
+            Job(i, s, msgspec.json.decode(opening, type=tuple[Turn, ...]), source) for i, s, opening, source in rows
+        ]
 
     def turns(self, job: Job) -> list[Turn]:
         """The conversation so far: its opening and every accepted reply."""
@@ -89,8 +94,7 @@ class Store:
         self._db.execute(
             "INSERT INTO replies (job, position, attempt, role, content, discarded, model, prompt_tokens,"
             " completion_tokens, finish_reason, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (job.id, position, attempt, role, reply.text, discarded, reply.model, reply.prompt_tokens)
-            + (reply.completion_tokens, reply.finish_reason, reply.seconds),
+            (job.id, position, attempt, role, reply.text, discarded, *_spent(reply)),
         )
 
     def finish(self, job: Job, stop_reason: str) -> None:
@@ -130,7 +134,9 @@ class Store:
                 count("SELECT stop_reason, COUNT(*) FROM jobs WHERE status = 'done' GROUP BY stop_reason").fetchall()
             ),
             "guards": dict(
-                count("SELECT discarded, COUNT(*) FROM replies WHERE discarded IS NOT NULL GROUP BY discarded").fetchall()
+                count(
+                    "SELECT discarded, COUNT(*) FROM replies WHERE discarded IS NOT NULL GROUP BY discarded"
+                ).fetchall()
             ),
             "errors": dict(count("SELECT error, COUNT(*) FROM jobs WHERE status = 'failed' GROUP BY error").fetchall()),
             "spent": [dict(zip(keys, row, strict=True)) for row in spent],
@@ -139,7 +145,8 @@ class Store:
     def _meta(self, job: Job, strategy: str) -> dict[str, Any]:
         reason = self._db.execute("SELECT stop_reason FROM jobs WHERE id = ?", (job.id,)).fetchone()[0]
         rows = self._db.execute(
-            "SELECT role, discarded, finish_reason, model FROM replies WHERE job = ? ORDER BY position, attempt", (job.id,)
+            "SELECT role, discarded, finish_reason, model FROM replies WHERE job = ? ORDER BY position, attempt",
+            (job.id,),
         ).fetchall()
         guards = [discarded for _, discarded, _, _ in rows if discarded]
         meta: dict[str, Any] = {
@@ -151,6 +158,10 @@ class Store:
             "events": {name: guards.count(name) for name in dict.fromkeys(guards)},
         }
         return meta | ({"seeded_by": job.source, "opening_turns": len(job.opening)} if job.opening else {})
+
+
+def _spent(reply: Reply) -> tuple[str, int, int, str, float]:
+    return reply.model, reply.prompt_tokens, reply.completion_tokens, reply.finish_reason, reply.seconds
 
 
 def openings(seeds: Sequence[Conversation]) -> list[tuple[str, tuple[Turn, ...]]]:

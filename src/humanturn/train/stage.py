@@ -23,7 +23,9 @@ class TrainSettings(run.Settings):
     data: str = pydantic.Field("", description="conversations to learn from (JSONL)")
     role: Literal["user", "assistant"] = "user"
     backbone: str = pydantic.Field("embedded", description="model SPEC to start from: embedded or hf:PATH_OR_HUB_ID")
-    heldout: str | None = pydantic.Field(None, description="conversations never trained on, for the loss before and after")
+    heldout: str | None = pydantic.Field(
+        None, description="conversations never trained on, for the loss before and after"
+    )
     method: Literal["lora", "full"] = "lora"
     lora_rank: int = pydantic.Field(16, ge=1)
     epochs: float = pydantic.Field(3.0, gt=0)
@@ -75,7 +77,9 @@ def describe(result: Mapping[str, Any]) -> str:
         f" tokens among {result['tokens']:,} ({result['tokens_after_cut']:,} after cutting what no loss depends on)"
     ]
     if result["shortened"]:
-        lines.append(f"  {result['shortened']:,} conversations were longer than the context; their tails were not learned")
+        lines.append(
+            f"  {result['shortened']:,} conversations were longer than the context; their tails were not learned"
+        )
     if "heldout_nll" in result:
         before, after = result["heldout_nll"]["before"], result["heldout_nll"]["after"]
         lines.append(
