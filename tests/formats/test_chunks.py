@@ -6,10 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from format_examples import EXAMPLES, OASST_MESSAGES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from format_examples import EXAMPLES, OASST_MESSAGES
 from humanturn.conversation import Conversation
 from humanturn.errors import FormatError
 from humanturn.formats import chunks as chunking

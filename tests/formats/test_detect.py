@@ -4,8 +4,8 @@ import json
 import msgspec
 import pytest
 import zstandard
-from format_examples import EXAMPLES, OASST_MESSAGES, TWO_ROUNDS
 
+from format_examples import EXAMPLES, OASST_MESSAGES, TWO_ROUNDS
 from humanturn.conversation import Conversation
 from humanturn.errors import FormatError, InputError
 from humanturn.formats import convert, read, read_conversations, write

@@ -8,6 +8,7 @@ be decoded is kept.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -121,13 +122,15 @@ def _lines(path: Path, pieces: Iterable[bytes], size: int) -> Iterator[Chunk]:
 def _array(path: Path, pieces: Iterable[bytes], size: int) -> Iterator[Chunk]:
     """Records of an array (its opening bracket gone), or objects one after the other."""
     number, buffer, wanted = 1, bytearray(), size
-    opening: re.Pattern[bytes] | None = None
+    key, keys = b"", set[bytes]()
     for piece in pieces:
         buffer += piece
         if len(buffer) < wanted:
             continue
-        opening = opening or _opening(buffer)
-        found = _cut(buffer, opening) or _salvage(buffer)
+        key = key or _first_key(buffer)
+        whole = _cut(buffer, _boundary(key))
+        keys |= {key} if whole else set()
+        found = whole or _salvage(buffer, keys)
         if found is None:  # one long record, so far
             wanted = len(buffer) * 2
             continue
@@ -138,39 +141,48 @@ def _array(path: Path, pieces: Iterable[bytes], size: int) -> Iterator[Chunk]:
         wanted = max(size, len(buffer) + size // 4)
     body = bytes(buffer.strip(_BETWEEN))
     if body and body != b"]":
-        whole = b"[" + body.removesuffix(b"]") + b"]"
-        yield Chunk(str(path), number, whole if _count(whole) >= 0 else _pieces(body), read=len(buffer))
+        array = b"[" + body.removesuffix(b"]") + b"]"
+        yield Chunk(str(path), number, array if _count(array) >= 0 else _pieces(body, keys), read=len(buffer))
 
 
-def _salvage(buffer: bytearray) -> tuple[list[bytes], int] | None:
+def _salvage(buffer: bytearray, keys: set[bytes]) -> tuple[list[bytes], int] | None:
     """What can be told apart of a buffer that is no run of records, and where it ends; None to read on."""
     spans = complete(buffer)
     if spans:
-        return _pieces(bytes(buffer[: spans[-1][1]])), spans[-1][1]
-    return (_pieces(bytes(buffer)), len(buffer)) if len(buffer) > LONGEST else None
+        return _pieces(bytes(buffer[: spans[-1][1]]), keys), spans[-1][1]
+    return (_pieces(bytes(buffer), keys), len(buffer)) if len(buffer) > LONGEST else None
 
 
-def _pieces(damaged: bytes) -> list[bytes]:
-    """Records told apart by counting brackets; where those do not add up, by how records begin."""
+def _pieces(damaged: bytes, keys: set[bytes]) -> list[bytes]:
+    """Records told apart by counting brackets; where those do not add up, by how records begin.
+
+    Args:
+        damaged: the text.
+        keys: what sound records of the file open with, as far as known; more may be added.
+    """
     spans = complete(damaged)
     cuts = [0, *(edge for span in spans for edge in span), len(damaged)]
     parts = [damaged[a:b].strip(_BETWEEN) for a, b in pairwise(cuts)]
     if parts[-1].endswith(b"]") and parts[-1].count(b"[") < parts[-1].count(b"]"):
         parts[-1] = parts[-1].removesuffix(b"]").rstrip(_BETWEEN)  # the array's own
+    sound = [_count(b"[" + part + b"]") >= 0 for part in parts]
+    keys |= {_first_key(part) for part, is_sound in zip(parts, sound, strict=True) if is_sound and part[:1] == b"{"}
     found = list[bytes]()
-    for part in parts:
+    for part, is_sound in zip(parts, sound, strict=True):
         if part:
-            found += [part] if _count(b"[" + part + b"]") >= 0 else _apart(part)
+            found += [part] if is_sound else _apart(part, keys)
     return found
 
 
-def _opening(buffer: bytearray) -> re.Pattern[bytes]:
-    """Matches the boundary between two records that open with the same key as the first."""
-    first = re.match(rb'\s*\{\s*("(?:[^"\\]|\\.){0,200}")', buffer)
-    return _boundary(first[1] if first else b'"')
+def _first_key(record: bytes | bytearray) -> bytes:
+    """The key that an object opens with, in its quotes."""
+    first = re.match(rb'\s*\{\s*("(?:[^"\\]|\\.){0,200}")', record)
+    return first[1] if first else b'"'
 
 
+@lru_cache(maxsize=64)
 def _boundary(key: bytes) -> re.Pattern[bytes]:
+    """Matches what stands between two records of which the second opens with `key`."""
     return re.compile(rb"\}\s*,?\s*(?=\{\s*" + re.escape(key) + rb")")
 
 
@@ -213,13 +225,14 @@ def complete(buffer: bytes | bytearray) -> list[tuple[int, int]]:
     return spans
 
 
-def _apart(damaged: bytes) -> list[bytes]:
+def _apart(damaged: bytes, keys: set[bytes]) -> list[bytes]:
     """Damaged text cut wherever a record seems to begin; each part is decoded, or reported, on its own.
 
-    Records begin with one key, turns inside them with another: the one that leaves most text in sound parts is right.
+    Records begin with one key, turns inside them with another. Where no sound record told which, the one that leaves
+    most text in sound parts is right.
     """
     best, sound = [damaged], 0
-    for key in dict.fromkeys(_BEGINS.findall(damaged)):
+    for key in keys or dict.fromkeys(_BEGINS.findall(damaged)):
         cuts = [0, *(match.end() for match in _boundary(key).finditer(damaged)), len(damaged)]
         parts = [part for a, b in pairwise(cuts) if (part := damaged[a:b].strip(_BETWEEN))]
         size = sum(len(part) for part in parts if _count(b"[" + part + b"]") == 1)
