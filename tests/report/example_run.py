@@ -8,7 +8,7 @@ from humanturn import jsonl, run
 from humanturn.analyze import heldout
 from humanturn.analyze.corpus import COLUMNS, Session, measure
 from humanturn.conversation import Conversation, Turn
-from humanturn.records import TurnLikelihood
+from humanturn.records import Measurement, TurnLikelihood
 
 WORDS = (
     *("how", "can", "i", "write", "a", "short", "reply", "to", "the", "email", "about", "our", "new", "product"),
@@ -49,6 +49,7 @@ def write(folder: Path, *, conversations: int = 40, hostile: bool = True) -> Pat
         _training(folder / name, draw, start)
     _simulate(folder / "simulate", draw, conversations, HOSTILE if hostile else ())
     _analyze(folder / "analyze", draw)
+    _scorecard(folder / "scorecard")
     (folder / "recipe.yaml").write_text("seed: 0\nprepare:\n  inputs: [raw.json]\n  max_tokens: 2048\n")
     return folder
 
@@ -190,3 +191,33 @@ def _analyze(folder: Path, draw: random.Random) -> None:
 
 def hash_of(session: str, turn: int) -> int:
     return run.derived_seed(0, session, turn)
+
+
+def _scorecard(folder: Path) -> None:
+    from humanturn.analyze.scorecard_rows import ROWS, table
+
+    def side(far: float) -> dict[str, Measurement]:
+        base = {
+            "auroc": 0.5 + far / 2,
+            "distance": far * 2,
+            "z": far * 3,
+            "share": far / 2,
+            "level": 0.95 - far / 3,
+            "nll": 3 + far,
+        }
+        return {
+            row.key: Measurement(value=base[row.kind], n=170, low=base[row.kind] - 0.04, high=base[row.kind] + 0.04)
+            for row in ROWS
+        }
+
+    human = {key: m for key, m in side(0.02).items() if not key.startswith(("nll", "bits"))}
+    result = {
+        "models": {"user": "hf:runs/spring/user", "baseline": "embedded"},
+        "places": 170,
+        "sessions": 60,
+        "reference_turns": 1200,
+        "reference_sessions": 430,
+        "rows": table({"human": human, "user": side(0.2), "baseline": side(0.7) | {"thanks": human["thanks"]}}),
+    }
+    jsonl.write_json(folder / "scorecard.json", result)
+    _manifest(folder, "scorecard", {}, 300.0)

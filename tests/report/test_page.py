@@ -121,7 +121,7 @@ def test_an_interval_that_holds_zero_is_said_to_show_nothing(tmp_path):
     assert "no difference shown" in Tags(report(folder).read_text()).said()
 
 
-@pytest.mark.parametrize("stage", ["prepare", "user", "simulate", "assistant", "analyze"])
+@pytest.mark.parametrize("stage", ["prepare", "user", "simulate", "assistant", "analyze", "scorecard"])
 def test_a_run_without_a_stage_has_a_page_without_it(tmp_path, stage):
     import shutil
 
@@ -130,7 +130,12 @@ def test_a_run_without_a_stage_has_a_page_without_it(tmp_path, stage):
     tags = Tags(report(folder).read_text())
     sections = {a.get("id") for t, a in tags.tags if t == "section"}
     links = {a["href"][1:] for t, a in tags.tags if t == "a" and a["href"].startswith("#")} - {"main"}
-    gone = {"prepare": {"funnel"}, "simulate": {"simulation", "conversations"}, "analyze": {"likelihood", "corpora"}}
+    gone = {
+        "prepare": {"funnel"},
+        "simulate": {"simulation", "conversations"},
+        "analyze": {"likelihood", "corpora"},
+        "scorecard": {"scorecard"},
+    }
     assert not sections & gone.get(stage, set())
     assert links == sections
 
@@ -139,7 +144,7 @@ def test_one_stage_alone_is_enough_for_a_page(tmp_path):
     import shutil
 
     folder = write(tmp_path / "run", conversations=2, hostile=False)
-    for stage in ("user", "simulate", "assistant", "analyze"):
+    for stage in ("user", "simulate", "assistant", "analyze", "scorecard"):
         shutil.rmtree(folder / stage)
     assert "Prepare funnel" in Tags(report(folder).read_text()).said()
 
@@ -169,9 +174,13 @@ def test_more_conversations_than_a_page_holds_are_sampled_and_all_counted(tmp_pa
     assert "10 of 35 simulated conversations" in Tags(page).said()
 
 
+def test_rows_where_the_baseline_is_nearer_are_named(page):
+    assert "Where role-play is nearer to people: thanks only." in Tags(page).said()
+
+
 def test_every_chart_says_what_it_shows_without_sight(page):
     charts = [a for t, a in Tags(page).tags if t == "svg" and a.get("aria-hidden") != "true"]
-    assert len(charts) == 3
+    assert len(charts) == 4
     assert all(a["role"] == "img" and len(a["aria-label"]) > 40 for a in charts)
 
 

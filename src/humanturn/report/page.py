@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from humanturn import __version__, jsonl, run
 from humanturn.errors import InputError
-from humanturn.report import conversations, curves, forest, load, words
+from humanturn.report import conversations, curves, forest, load, radar, words
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -49,6 +49,7 @@ def _context(run_dir: Path, found: load.RunFiles) -> dict[str, Any]:
         "funnel": load.funnel_rows(found.funnel) if found.funnel else None,
         "curves": {name: curves.loss(points, words.STAGES[name]) for name, points in found.metrics.items() if points},
         "forest": forest.differences(found.heldout) if found.heldout else None,
+        "radar": radar.radar(found.scorecard["rows"]) if found.scorecard else None,
         "simulated": conversations.summarize(run_dir / "simulate" / "conversations.jsonl"),
         "words": words,
         "style": Markup((TEMPLATES / "style.css").read_text()),

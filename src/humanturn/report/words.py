@@ -9,6 +9,7 @@ STAGES = {
     "assistant": "Assistant",
     "evaluate": "Evaluate",
     "analyze": "Analyze",
+    "scorecard": "Scorecard",
 }
 """The stages of a run in order, by directory."""
 
