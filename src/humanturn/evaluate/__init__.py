@@ -1,0 +1,1 @@
+"""What an assistant is worth: benchmark questions, answers, judges, scores."""
