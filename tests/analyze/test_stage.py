@@ -38,6 +38,19 @@ def test_corpora_are_measured_side_by_side(tiny_model, conversations_file, tmp_p
     assert "Rounds" in describe(result)
 
 
+def test_scores_are_correlated_with_the_corpora(tiny_model, conversations_file, tmp_path):
+    names, scores = ("a", "b", "c"), tmp_path / "scores.json"
+    for n, name in enumerate(names):
+        jsonl.write(tmp_path / f"{name}.jsonl", list(talks(conversations_file))[n : n + 4 + 2 * n])
+    jsonl.write_json(scores, {name: {"MT-Bench": 5.0 + n} for n, name in enumerate(names)})
+    corpora = {name: str(tmp_path / f"{name}.jsonl") for name in names}
+    analyze(settings(tiny_model, conversations_file, corpora=corpora, scores=str(scores)), tmp_path / "out")
+    found = json.loads((tmp_path / "out/correlations.json").read_text())
+    assert found["models"] == list(names)
+    assert {cell["benchmark"] for cell in found["cells"]} == {"MT-Bench"}
+    assert "rounds" in {cell["statistic"] for cell in found["cells"]}
+
+
 def test_the_same_model_before_and_after_shows_no_difference(tiny_model, user, conversations_file, tmp_path):
     given = settings(
         tiny_model, conversations_file, user=str(user), backbone=f"hf:{tiny_model}", heldout=str(conversations_file)

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 from humanturn import jsonl, run
-from humanturn.analyze import heldout
+from humanturn.analyze import correlation, heldout
 from humanturn.analyze.corpus import COLUMNS, Session, measure
 from humanturn.conversation import Conversation, Turn
 from humanturn.records import Measurement, TurnLikelihood
@@ -186,6 +186,12 @@ def _analyze(folder: Path, draw: random.Random) -> None:
 
     corpora = {"human": corpus(1.0), "simulated": corpus(0.8)}
     jsonl.write_json(folder / "corpora.json", {"tokenizer": "embedded", "columns": COLUMNS, "corpora": corpora})
+    scores = {name: {"MT-Bench": 3 + n * n % 4, "Vicuna-Bench": 8 - n} for n, name in enumerate("abcdef")}
+    statistics = {
+        name: {"rounds": 2 + n, "session_tokens": 1500 - 90 * n + 400 * (n % 2), "mtld": (n * 7) % 5}
+        for n, name in enumerate("abcdef")
+    }
+    jsonl.write_json(folder / "correlations.json", correlation.correlate(statistics, scores))
     _manifest(folder, "analyze", {}, 41.0)
 
 

@@ -133,7 +133,7 @@ def test_a_run_without_a_stage_has_a_page_without_it(tmp_path, stage):
     gone = {
         "prepare": {"funnel"},
         "simulate": {"simulation", "conversations"},
-        "analyze": {"likelihood", "corpora"},
+        "analyze": {"likelihood", "corpora", "correlations"},
         "scorecard": {"scorecard"},
     }
     assert not sections & gone.get(stage, set())

@@ -24,6 +24,10 @@ class AnalyzeSettings(run.Settings):
     embeddings: Literal["wordllama"] | None = pydantic.Field(
         None, description="embeddings of user turns for topic similarity; wordllama: pip install 'humanturn[topics]'"
     )
+    scores: str | None = pydantic.Field(
+        None,
+        description='JSON file {"CORPUS": {"BENCHMARK": score}} of models trained on the corpora, to correlate with',
+    )
     user: str | None = pydantic.Field(None, description="folder of a trained user model to measure on heldout humans")
     backbone: str | None = pydantic.Field(None, description="SPEC it was trained from; default: what its folder names")
     heldout: str | None = pydantic.Field(None, description="conversations it was not trained on; needed with `user`")
@@ -37,7 +41,7 @@ class AnalyzeSettings(run.Settings):
 def analyze(settings: AnalyzeSettings, out: Path, *, resume: bool = False) -> StageResult:
     """Measure corpora side by side and, with a user model, the likelihood of heldout human turns.
 
-    Writes `corpora.json` and, with a user model, `heldout_nll.json`.
+    Writes `corpora.json`, with a user model `heldout_nll.json`, and with scores `correlations.json`.
 
     Raises:
         InputError: nothing to measure, or a file or folder cannot be used.
@@ -59,6 +63,9 @@ def analyze(settings: AnalyzeSettings, out: Path, *, resume: bool = False) -> St
     if settings.corpora:
         inputs["tokenizer"] = spec.local_folder(settings.tokenizer) / "tokenizer.json"
         outputs.append("corpora.json")
+    if settings.scores:
+        inputs["scores"] = Path(settings.scores)
+        outputs.append("correlations.json")
     if settings.user and settings.heldout:
         inputs |= {
             "user": Path(settings.user),
@@ -86,12 +93,20 @@ def describe(result: Mapping[str, Any]) -> str:
 
 def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     result: dict[str, Any] = {}
+    rows: dict[str, Any] = {}
     if settings.corpora:
         from humanturn.analyze.corpus import COLUMNS
 
         rows = {name: _corpus(settings, name, path, inputs) for name, path in settings.corpora.items()}
         jsonl.write_json(out / "corpora.json", {"tokenizer": settings.tokenizer, "columns": COLUMNS, "corpora": rows})
         result["corpora"] = rows
+    if settings.scores:
+        from humanturn.analyze import correlation
+
+        statistics = {name: {k: m.value for k, m in row["columns"].items()} for name, row in rows.items()}
+        found = correlation.correlate(statistics, correlation.read_scores(Path(settings.scores)))
+        jsonl.write_json(out / "correlations.json", found)
+        result["correlated_models"] = len(found.models)
     if settings.user:
         from humanturn.analyze import heldout
 

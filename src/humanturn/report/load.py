@@ -44,6 +44,7 @@ class RunFiles(msgspec.Struct):
     corpora: dict[str, Any] | None = None
     heldout: dict[str, Any] | None = None
     scorecard: dict[str, Any] | None = None
+    correlations: dict[str, Any] | None = None
     ledger: list[Spent] = []
 
 
@@ -62,6 +63,7 @@ def run_files(run_dir: Path) -> RunFiles:
         funnel=_json(run_dir / "prepare" / "funnel.json", dict[str, Any]),
         corpora=_json(run_dir / "analyze" / "corpora.json", dict[str, Any]),
         heldout=_json(run_dir / "analyze" / "heldout_nll.json", dict[str, Any]),
+        correlations=_json(run_dir / "analyze" / "correlations.json", dict[str, Any]),
         scorecard=_json(run_dir / "scorecard" / "scorecard.json", dict[str, Any]),
         ledger=_json(run_dir / "simulate" / "ledger.json", list[Spent]) or [],
     )

@@ -51,6 +51,7 @@ def _context(run_dir: Path, found: load.RunFiles) -> dict[str, Any]:
         "forest": forest.differences(found.heldout) if found.heldout else None,
         "radar": radar.radar(found.scorecard["rows"]) if found.scorecard else None,
         "simulated": conversations.summarize(run_dir / "simulate" / "conversations.jsonl"),
+        "labels": {c["key"]: c["label"] for c in found.corpora["columns"]} if found.corpora else {},
         "words": words,
         "style": Markup((TEMPLATES / "style.css").read_text()),
         "script": Markup(script),
