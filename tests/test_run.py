@@ -99,3 +99,13 @@ def test_seeds_of_parts_depend_on_the_run_and_the_part_alone():
     assert run.derived_seed(0, 1) == run.derived_seed(0, 1)
     assert len({run.derived_seed(s, i) for s in range(20) for i in range(50)}) == 1000
     assert run.derived_seed(1, 11) != run.derived_seed(11, 1)
+
+
+def test_bad_input_leaves_no_trace_that_would_refuse_the_mended_one(tmp_path, flour):
+    def complain():
+        raise InputError("no salt")
+
+    with pytest.raises(InputError, match="no salt"):
+        run.stage("bake", tmp_path / "o", Bake(), inputs={"flour": flour}, outputs=(), work=complain, resume=False)
+    flour.write_text("rye and salt")
+    assert not bake(tmp_path / "o", flour=flour).skipped

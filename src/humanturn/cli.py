@@ -29,6 +29,7 @@ Out = Annotated[Path, typer.Option("--out", help="directory to write to")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with unfinished output in --out")]
 
 
+INTERRUPTED = 130
 RESUMABLE = ("train", "simulate")
 DESCRIBED = ("prepare", "train", "simulate", "analyze")
 """Stages whose module has `describe(result)`: the result as text for a terminal."""
@@ -177,7 +178,7 @@ def simulate(
 
 @app.command(
     epilog=_example(
-        "humanturn analyze human=runs/demo/prepare/train.jsonl ours=runs/demo/simulate/conversations.jsonl --out runs/tables"
+        "humanturn analyze human=runs/demo/prepare/train.jsonl ours=runs/demo/simulate/conversations.jsonl --out runs/t"
     )
 )
 def analyze(
@@ -255,21 +256,17 @@ _json = False
 
 
 def _exit_code(arguments: list[str], debug: bool) -> int:
-    from typer.exceptions import Abort, Exit, TyperException
+    from typer.exceptions import Exit, TyperException
 
     from humanturn.errors import HumanturnError
 
     try:
         stopped: Any = app(arguments, prog_name="humanturn", standalone_mode=False)
+        if stopped == INTERRUPTED:  # what Typer makes of Ctrl-C
+            _say_how_to_go_on(arguments)
         return stopped if isinstance(stopped, int) else 0
     except Exit as stop:
         return stop.exit_code
-    except (KeyboardInterrupt, Abort):
-        again = arguments
-        if arguments[0] in RESUMABLE and "--resume" not in arguments:
-            again = [*arguments, "--resume"]
-        print(f"\nstopped; what is finished is kept. To go on: humanturn {shlex.join(again)}", file=sys.stderr)
-        return 130
     except TyperException as error:
         print(f"error: {error.format_message()} (humanturn {arguments[0]} --help)", file=sys.stderr)
         return 2
@@ -283,6 +280,13 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
             raise
         print(f"error: {type(error).__name__}: {error} (add --debug for the traceback)", file=sys.stderr)
         return 1
+
+
+def _say_how_to_go_on(arguments: list[str]) -> None:
+    again = arguments
+    if arguments[0] in RESUMABLE and "--resume" not in arguments:
+        again = [*arguments, "--resume"]
+    print(f"\nstopped; what is finished is kept. To go on: humanturn {shlex.join(again)}", file=sys.stderr)
 
 
 def _run_recipe(path: Path, changes: list[str], out: Path) -> None:

@@ -115,7 +115,12 @@ def stage(
                 started=now(),
             )
             jsonl.write_json(path, manifest)
-            manifest.result = work()
+            try:
+                manifest.result = work()
+            except InputError:
+                if previous is None:  # bad input is mended and tried again; the directory must not remember it
+                    path.unlink()
+                raise
             manifest.status = "done"
             manifest.seconds = round(time.monotonic() - began, 2)
             manifest.outputs = _sizes(out, outputs)

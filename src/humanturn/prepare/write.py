@@ -27,14 +27,7 @@ def outputs(rows: Rows, out: Path, *, heldout: float, seed: int) -> dict[str, An
         InputError: no session is left; `dropped.jsonl` and `funnel.json` say why.
     """
     kept = [(spool, row) for spool, row in rows if row.drop is None and row.segments]
-    sides: dict[str, list[Row]] = {"train": [], "heldout": []}
-    with jsonl.replacing(out / "train.jsonl") as train, jsonl.replacing(out / "heldout.jsonl") as held:
-        for spool, group in groupby(kept, key=lambda pair: pair[0]):
-            data = spool.read_bytes()
-            for _, row in group:
-                side = "heldout" if is_heldout(seed, row.user or row.key, heldout) else "train"
-                sides[side].append(row)
-                (train if side == "train" else held).write(_lines(row, data))
+    sides = _segments(kept, out, heldout, seed) if kept else {"train": [], "heldout": []}
     jsonl.write(out / "dropped.jsonl", _dropped(row for _, row in rows))
     summary = _funnel([row for _, row in rows], sides)
     jsonl.write_json(out / "funnel.json", summary)
@@ -44,6 +37,19 @@ def outputs(rows: Rows, out: Path, *, heldout: float, seed: int) -> dict[str, An
         counted = ", ".join(f"{rule} {n}" for rule, n in took.items())
         raise InputError(f"{out}: no session is left of {len(rows)} ({counted}); the first: {first}")
     return _compact(summary)
+
+
+def _segments(kept: Rows, out: Path, heldout: float, seed: int) -> dict[str, list[Row]]:
+    """Write the segments of every session to its side of the split; return which session went where."""
+    sides: dict[str, list[Row]] = {"train": [], "heldout": []}
+    with jsonl.replacing(out / "train.jsonl") as train, jsonl.replacing(out / "heldout.jsonl") as held:
+        for spool, group in groupby(kept, key=lambda pair: pair[0]):
+            data = spool.read_bytes()
+            for _, row in group:
+                side = "heldout" if is_heldout(seed, row.user or row.key, heldout) else "train"
+                sides[side].append(row)
+                (train if side == "train" else held).write(_lines(row, data))
+    return sides
 
 
 def _lines(row: Row, data: bytes) -> bytes:
