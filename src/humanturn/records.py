@@ -46,6 +46,34 @@ class TurnLikelihood(msgspec.Struct, frozen=True):
     """UTF-8 bytes of the turn's text."""
 
 
+QuestionId = int | str
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A benchmark question: one line of a FastChat question file."""
+
+    question_id: QuestionId
+    category: str
+    turns: tuple[str, ...]
+    reference: tuple[str, ...] = ()
+    """Reference answers by turn, where the file gives them."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """An answer's text, turn by turn."""
+
+    index: int
+    turns: tuple[str, ...]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A model's answer to a benchmark question: one line of a FastChat answer file."""
+
+    question_id: QuestionId
+    model_id: str
+    choices: tuple[Choice, ...]
+
+
 class Measurement(msgspec.Struct, frozen=True, omit_defaults=True):
     """A number with its sample size and 95 % interval."""
 

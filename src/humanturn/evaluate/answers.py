@@ -7,11 +7,11 @@ import msgspec
 from humanturn import run
 from humanturn.conversation import Turn
 from humanturn.errors import EndpointError
-from humanturn.evaluate.benchmarks import OTHER_TEMPERATURE, TEMPERATURES, Question
+from humanturn.evaluate.benchmarks import OTHER_TEMPERATURE, TEMPERATURES
 from humanturn.evaluate.errands import Office, run_all
 from humanturn.evaluate.store import Store
 from humanturn.models.model import ChatModel, Sampling
-from humanturn.records import Reply
+from humanturn.records import Question, Reply
 
 
 class Contestant(msgspec.Struct, frozen=True):

@@ -3,10 +3,9 @@
 from collections.abc import Collection
 from pathlib import Path
 
-import msgspec
-
 from humanturn import jsonl
 from humanturn.errors import InputError
+from humanturn.records import Answer, Question, QuestionId
 
 DATA = Path(__file__).parent / "data"
 
@@ -24,33 +23,6 @@ OTHER_TEMPERATURE = 0.7
 # Category of each question id of the two published benchmarks, for judgment files that come without their questions.
 MT_BENCH = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
 VICUNA_BENCH = ("generic", "knowledge", "roleplay", "common-sense", "fermi", "counterfactual")
-
-QuestionId = int | str
-
-
-class Question(msgspec.Struct, frozen=True):
-    """One line of a question file."""
-
-    question_id: QuestionId
-    category: str
-    turns: tuple[str, ...]
-    reference: tuple[str, ...] = ()
-    """Reference answers by turn, where the file gives them."""
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """An answer's text, turn by turn."""
-
-    index: int
-    turns: tuple[str, ...]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """One line of an answer file: ours, FastChat's, or a reference."""
-
-    question_id: QuestionId
-    model_id: str
-    choices: tuple[Choice, ...]
 
 
 def files(benchmark: str, questions: str | None, references: str | None) -> dict[str, Path]:

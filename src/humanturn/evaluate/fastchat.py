@@ -13,7 +13,7 @@ import msgspec
 
 from humanturn import jsonl
 from humanturn.errors import InputError
-from humanturn.evaluate.benchmarks import QuestionId
+from humanturn.records import QuestionId
 
 UNPARSED = -1.0
 """FastChat's score for a reply without a grade."""

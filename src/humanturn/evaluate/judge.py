@@ -10,11 +10,11 @@ from humanturn.conversation import Turn
 from humanturn.errors import EndpointError
 from humanturn.evaluate import prompts, verdicts
 from humanturn.evaluate.answers import key
-from humanturn.evaluate.benchmarks import Question, QuestionId, reference_for
+from humanturn.evaluate.benchmarks import reference_for
 from humanturn.evaluate.errands import Office, run_all
 from humanturn.evaluate.store import ATTEMPTS, Asked, Store
 from humanturn.models.model import ChatModel, Sampling
-from humanturn.records import Reply
+from humanturn.records import Question, QuestionId, Reply
 
 
 class Judge(msgspec.Struct, frozen=True):

@@ -15,10 +15,9 @@ import numpy as np
 
 from humanturn import agreement, stats
 from humanturn.evaluate import bradley_terry
-from humanturn.evaluate.benchmarks import QuestionId
 from humanturn.evaluate.fastchat import PairRow
 from humanturn.evaluate.scores import clustered, ordered_categories
-from humanturn.records import Measurement
+from humanturn.records import Measurement, QuestionId
 
 Rule = Literal["both", "lenient"]
 Verdict = Literal["win", "tie", "loss"]

@@ -67,8 +67,14 @@ def _radar(table: Mapping[str, Any], path: Path) -> Path:
         axes.set_ylim(0, 10)
         axes.set_yticks([2, 4, 6, 8, 10])
         axes.set_rlabel_position(180 / len(names))
-        axes.tick_params(axis="x", pad=12)
+        for label in axes.get_yticklabels():
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+            label.set_zorder(5)
+        axes.tick_params(axis="x", pad=6)
         axes.set_xticks(angles, names)
+        for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
+            side = round(math.sin(angle), 3)
+            label.set_horizontalalignment("center" if side == 0 else "left" if side > 0 else "right")
         axes.grid(color="#bbbbbb", linewidth=0.6)
         axes.set_title("Mean grade by category", pad=22)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=min(2, len(shown)), frameon=False)

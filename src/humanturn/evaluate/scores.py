@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from humanturn import agreement, stats
-from humanturn.evaluate.benchmarks import QuestionId
 from humanturn.evaluate.fastchat import UNPARSED, SingleRow
-from humanturn.records import Measurement
+from humanturn.records import Measurement, QuestionId
 
 
 def table(rows: Sequence[SingleRow], categories: Mapping[QuestionId, str], *, seed: int = 0) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pydantic
 
 from humanturn import jsonl, progress, run
 from humanturn.errors import InputError
-from humanturn.records import StageResult
+from humanturn.records import QuestionId, StageResult
 
 
 class EvaluateSettings(run.Settings):
@@ -193,10 +193,10 @@ def _write(
     settings: EvaluateSettings, questions: Sequence[Any], judges: Sequence[str], store: Any, out: Path
 ) -> dict[str, Any]:
     """The files of a finished evaluation, and its summary."""
-    from humanturn.evaluate import benchmarks, lineup, pairwise, plots, scores, written
+    from humanturn.evaluate import lineup, pairwise, plots, scores, written
     from humanturn.models.spending import cost
 
-    categories: dict[benchmarks.QuestionId, str] = {q.question_id: q.category for q in questions}
+    categories: dict[QuestionId, str] = {q.question_id: q.category for q in questions}
     jsonl.write(out / "questions.jsonl", questions)
     warnings = written.write_answers(store, settings.models, questions, out / "answers")
     result: dict[str, Any] = {"benchmark": settings.questions or settings.benchmark, "mode": settings.mode}

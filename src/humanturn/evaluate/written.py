@@ -9,10 +9,10 @@ import msgspec
 
 from humanturn import jsonl
 from humanturn.evaluate.answers import key
-from humanturn.evaluate.benchmarks import Question, QuestionId
 from humanturn.evaluate.fastchat import UNPARSED, Game, PairRow, SingleRow
 from humanturn.evaluate.judge import Answers
 from humanturn.evaluate.store import Judged, Store
+from humanturn.records import Question, QuestionId
 
 NO_ANSWER = "$ERROR$"
 """FastChat's text for a turn that an endpoint refused."""
