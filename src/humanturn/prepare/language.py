@@ -7,9 +7,9 @@ import msgspec
 
 from humanturn.conversation import Turn
 
-_INLINE = re.compile(r"`[^`\n]*`|https?://\S+")
+_INLINE = re.compile(r"`[^`\n]*`|https?://\S+|</?[a-zA-Z][^<>]{0,200}>")
 _CODE_LINE = re.compile(
-    r"^.*[;{}=<>\\|]\s*$|^\s*(?:[#@$]|//|import |from \w+ import|def |class |return ).*$", re.MULTILINE
+    r"^[\x00-\x7f]*[;{}=<>\\|]\s*$|^\s*(?:[#@$]|//|import |from \w+ import|def |class |return ).*$", re.MULTILINE
 )
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -63,6 +63,26 @@ _COMMON = frozenset(
     ]
 )
 """Languages that a detector's word is taken for when it is to condemn a session; the rest are mostly mistakes."""
+_HINTS = {
+    hint: re.compile(letters, re.IGNORECASE)
+    for hint, letters in {
+        "ru": "[а-яё]",
+        "ar": "[\u0620-\u064a]",
+        "hi": "[\u0900-\u097f]",
+        "th": "[\u0e00-\u0e7f]",
+        "de": r"[äöüß]|\b(?:und|der|die|das|nicht|ein|eine|für|mit|ist|werden|wurde|sie)\b",
+        "fr": r"[éèêàçùœ]|\b(?:le|la|les|des|une|est|pour|par|dans|vous|que|pas|cette|au|du|[ldnqs](?=['’]))\b",
+        "es": r"[ñ¿¡áíóú]|\b(?:el|los|las|una|para|por|que|con|es|usted)\b",
+        "pt": r"[ãõç]|\b(?:os|uma|para|por|que|com|não|você|são)\b",
+        "en": r"\b(?:the|and|of|to|is|are|you|this|that|for|in|a|i|it|my|me)\b",
+    }.items()
+}
+"""Letters and words that suggest a language where the detector is at a loss."""
+_OF_THEIR_OWN = {"th": 100, "hi": 90, "ru": 80}
+"""Languages that most text in their script is in, and how sure that is, in percent."""
+_EAST_ASIAN = re.compile("([\u3040-\u30ff])|([\uac00-\ud7af])|[\u3400-\u9fff]")
+_SAYS = 3
+"""Letters of an alphabet that one Chinese, Japanese or Korean character stands for."""
 _SAMPLE = 400
 """Characters of prose of a turn that are looked at."""
 MIN_LETTERS = 24
@@ -75,7 +95,7 @@ class Heard(msgspec.Struct, frozen=True):
     code: str
     """ISO 639-1, or `un` when it cannot be told."""
     letters: int
-    """Letters it was told from."""
+    """Letters it was told from; a Chinese, Japanese or Korean character counts as three."""
     sure: bool
     """True when nearly all of the turn is in that language."""
 
@@ -88,7 +108,7 @@ def prose(text: str) -> str:
     text = text[: 6 * _SAMPLE]
     if "```" in text:
         text = "\n".join(text.split("```")[::2])
-    if "`" in text or "://" in text:
+    if "`" in text or "://" in text or "</" in text:
         text = _INLINE.sub(" ", text)
     return text[:_SAMPLE]
 
@@ -100,21 +120,40 @@ def hear(text: str) -> Heard:
         words = set(sample.lower().split())
         if len(words & _ENGLISH) >= 3 and not words.isdisjoint(_ONLY_ENGLISH):
             return Heard("en", len(sample), True)
+    all_of_it = sample
     sample = _UNPRINTABLE.sub(" ", _CODE_LINE.sub("", sample))
     letters = sum(map(len, _LETTERS.findall(sample)))
     if not letters:
         return UNKNOWN
+    east = [] if sample.isascii() else _EAST_ASIAN.findall(sample)
+    weight = letters + (_SAYS - 1) * len(east)
+    if _SAYS * len(east) > weight // 2:
+        kana, hangul = (sum(bool(found[group]) for found in east) for group in (0, 1))
+        code = "ko" if hangul * 2 > len(east) else "ja" if kana * 10 > len(east) else "zh"
+        percent = 100 * _SAYS * len(east) // weight
+    else:
+        code, percent = _detect(sample)
+    mostly_prose = 2 * len(sample) >= len(all_of_it)
+    return Heard(code, weight, code in _COMMON and percent >= 90 and weight >= MIN_LETTERS and mostly_prose)
+
+
+def _detect(sample: str) -> tuple[str, int]:
+    """ISO 639-1 code and the share of the sample in it, in percent.
+
+    CLD2 gives up on some plain texts, and takes others for English, that it knows at once when it is told what their
+    letters and little words suggest.
+    """
     import pycld2
 
-    _, _, guesses = pycld2.detect(sample, bestEffort=True)
-    _, code, percent, _ = guesses[0]
-    code = {"zh-Hant": "zh", "iw": "he", "jw": "jv", "nn": "no", "nb": "no"}.get(code, code)
-    return Heard(code, letters, code in _COMMON and percent >= 90 and _weight(sample, letters) >= MIN_LETTERS)
-
-
-def _weight(sample: str, letters: int) -> int:
-    """Letters, where those of scripts such as Chinese, which say more each, count three times."""
-    return letters if letters >= MIN_LETTERS else letters + 2 * sum(char > "\u2e80" for char in sample)
+    _, code, percent, score = pycld2.detect(sample, bestEffort=True)[2][0]
+    if code == "un" or (code == "en" and not sample.isascii()):
+        _, hint = max((len(letters.findall(sample)), hint) for hint, letters in _HINTS.items())
+        _, second, share, better = pycld2.detect(sample, bestEffort=True, hintLanguage=hint)[2][0]
+        if better > score:
+            code, percent = second, share
+        elif code == "un" and hint in _OF_THEIR_OWN and _HINTS[hint].search(sample):
+            code, percent = hint, _OF_THEIR_OWN[hint]
+    return {"zh-Hant": "zh", "iw": "he", "jw": "jv", "nn": "no", "nb": "no"}.get(code, code), percent
 
 
 def share_of(language: str, heard: Sequence[Heard]) -> float:
