@@ -145,7 +145,8 @@ def test_the_page_never_scrolls_sideways(chromium, small, width):
 # WCAG 2.2, 1.4.3: contrast ratio of text to its background at least 4.5.
 CONTRAST = """() => {
   const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const rgb = (css) => css.match(/[\\d.]+/g).map(Number);
+  const numbers = (css) => css.match(/[\\d.]+/g).map(Number);
+  const rgb = (css) => css.startsWith("color(srgb") ? numbers(css).map((v) => 255 * v) : numbers(css);
   const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
   const ground = (e) => {
     const c = e ? rgb(getComputedStyle(e).backgroundColor) : [255, 255, 255];

@@ -1,15 +1,15 @@
 """What a model says where a person spoke: the turns that a scorecard compares."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from humanturn import jsonl, progress, run
+from humanturn.analyze.errands import for_each
 from humanturn.conversation import Conversation, Turn
-from humanturn.errors import HumanturnError
 from humanturn.models.model import ChatModel, Sampling
+from humanturn.models.patience import ask as ask_patiently
 from humanturn.template import USER_MODEL_PREFACE, as_roleplay
 
 NOTHING_SAID = (Turn("system", USER_MODEL_PREFACE),)
@@ -72,6 +72,7 @@ def ask(
     seed: int,
     roleplay: bool,
     concurrency: int = 32,
+    retries: int = 5,
 ) -> list[Said]:
     """What `model` says at each place; `path` keeps each answer as it comes, so that nothing is asked twice.
 
@@ -83,6 +84,7 @@ def ask(
         seed: of the whole; each place has its own seed derived from it.
         roleplay: flip the roles behind the instruction to play the user.
         concurrency: requests under way at once.
+        retries: how often to wait and ask again when a model is busy.
 
     Raises:
         EndpointError: the model failed; what it had said is kept.
@@ -91,29 +93,15 @@ def ask(
     known = {said.place: said for said in jsonl.read(path, Said)} if path.exists() else {}
     left = [place for place in where if place.id not in known]
 
-    async def answer_all() -> None:
-        gate = asyncio.Semaphore(concurrency)
-
-        async def answer(place: Place) -> None:
-            shown = as_roleplay(place.before) if roleplay else place.before or NOTHING_SAID
-            async with gate:
-                reply = await model.reply(shown, sampling=sampling, seed=run.derived_seed(seed, place.id))
-            known[place.id] = Said(place.id, place.session_id, place.first, reply.text)
-            jsonl.append(path, known[place.id])
-            advance(1)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for place in left:
-                    group.create_task(answer(place))
-        finally:
-            await model.close()
+    async def answer(place: Place) -> None:
+        shown = as_roleplay(place.before) if roleplay else place.before or NOTHING_SAID
+        reply = await ask_patiently(model, shown, sampling, run.derived_seed(seed, place.id), retries=retries)
+        known[place.id] = Said(place.id, place.session_id, place.first, reply.text)
+        jsonl.append(path, known[place.id])
+        advance(1)
 
     with progress.bar(f"ask {model.name}", len(left), "turns") as advance:
-        try:
-            asyncio.run(answer_all())
-        except* HumanturnError as errors:
-            raise errors.exceptions[0] from None
+        for_each(left, answer, model=model, concurrency=concurrency)
     return [known[place.id] for place in where]
 
 

@@ -1,5 +1,6 @@
 """The analyze stage: what corpora look like in numbers, and how well a user model predicts heldout humans."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -7,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from humanturn import jsonl, run
-from humanturn.conversation import first_sessions
+from humanturn.conversation import Conversation, first_sessions
 from humanturn.errors import InputError
 from humanturn.records import Measurement, StageResult, TurnLikelihood
 
@@ -15,7 +16,7 @@ from humanturn.records import Measurement, StageResult, TurnLikelihood
 class AnalyzeSettings(run.Settings):
     """Settings of `humanturn analyze`."""
 
-    free: ClassVar[frozenset[str]] = frozenset()
+    free: ClassVar[frozenset[str]] = frozenset({"concurrency"})
 
     corpora: dict[str, str] = pydantic.Field(
         {}, description="name of each corpus and its conversations: a file, a folder, ..."
@@ -24,6 +25,9 @@ class AnalyzeSettings(run.Settings):
     embeddings: Literal["wordllama"] | None = pydantic.Field(
         None, description="embeddings of user turns for topic similarity; wordllama: pip install 'humanturn[topics]'"
     )
+    judge: str | None = pydantic.Field(None, description="model SPEC that judges complexity, relevancy and logicality")
+    judged_conversations: int = pydantic.Field(200, ge=2, description="conversations of each corpus that are judged")
+    concurrency: int = pydantic.Field(16, ge=1, description="questions to the judge under way at once")
     scores: str | None = pydantic.Field(
         None,
         description='JSON file {"CORPUS": {"BENCHMARK": score}} of models trained on the corpora, to correlate with',
@@ -97,7 +101,7 @@ def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -
     if settings.corpora:
         from humanturn.analyze.corpus import COLUMNS
 
-        rows = {name: _corpus(settings, name, path, inputs) for name, path in settings.corpora.items()}
+        rows = {name: _corpus(settings, name, path, inputs, out) for name, path in settings.corpora.items()}
         jsonl.write_json(out / "corpora.json", {"tokenizer": settings.tokenizer, "columns": COLUMNS, "corpora": rows})
         result["corpora"] = rows
     if settings.scores:
@@ -118,7 +122,7 @@ def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -
     return result
 
 
-def _corpus(settings: AnalyzeSettings, name: str, path: str, inputs: Mapping[str, Path]) -> dict[str, Any]:
+def _corpus(settings: AnalyzeSettings, name: str, path: str, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """One corpus's row: its size and the measured columns."""
     from humanturn import formats, progress, tokens
     from humanturn.analyze import corpus
@@ -138,7 +142,34 @@ def _corpus(settings: AnalyzeSettings, name: str, path: str, inputs: Mapping[str
         similarity = topics.of_corpus(formats.read_conversations(path), topics.wordllama())
         if similarity:
             row |= {"topic_similarity": similarity.distinct_pairs, "topic_similarity_paper": similarity.all_pairs}
-    return {"sessions": len(found), "user_turns": sum(s.user_turns for s in found), "columns": row}
+    unparsed = 0
+    if settings.judge:
+        judged = _judged(settings, name, list(formats.read_conversations(path)), out)
+        row |= judged.means
+        unparsed = judged.unparsed
+    return {
+        "sessions": len(found),
+        "unparsed": unparsed,
+        "user_turns": sum(s.user_turns for s in found),
+        "columns": row,
+    }
+
+
+def _judged(settings: AnalyzeSettings, name: str, conversations: Sequence[Conversation], out: Path) -> Any:
+    """The judge's means over an even sample of the conversations."""
+    from humanturn.analyze import quality
+    from humanturn.models import spec
+
+    n, wanted = len(conversations), min(settings.judged_conversations, len(conversations))
+    path = out / "judged" / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.jsonl"  # a name may hold any character
+    path.parent.mkdir(exist_ok=True)
+    return quality.judge(
+        spec.load(settings.judge or ""),
+        [conversations[i * n // wanted] for i in range(wanted)],
+        path,
+        seed=settings.seed,
+        concurrency=settings.concurrency,
+    )
 
 
 def _backbone(settings: AnalyzeSettings) -> str:
