@@ -62,6 +62,30 @@ def test_flat_oasst_messages_become_the_best_ranked_path_of_their_tree(tmp_path)
     assert [(found.id, turns(found)) for found in read(path)] == [("t1", TWO_ROUNDS), ("t2", TWO_ROUNDS)]
 
 
+def many_trees(n):
+    return [
+        m | {key: m[key] and f"{m[key]}.{i}" for key in ("message_id", "parent_id", "message_tree_id")}
+        for i in range(n)
+        for m in OASST_MESSAGES
+    ]
+
+
+def test_flat_trees_are_not_torn_where_chunks_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("humanturn.formats.bytestream.READ", 1000)
+    monkeypatch.setattr("humanturn.formats.chunks.chunks.__kwdefaults__", {"size": 3000})
+    found = list(read(put(tmp_path / "flat.jsonl", many_trees(100))))
+    assert [(f.id, turns(f)) for f in found] == [(f"t1.{i}", TWO_ROUNDS) for i in range(100)]
+
+
+def test_flat_trees_in_parquet_are_not_torn_where_row_groups_end(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import Table
+
+    path = tmp_path / "flat.parquet"
+    parquet.write_table(Table.from_pylist(many_trees(1500)), path, row_group_size=1000)
+    assert [(f.id, turns(f)) for f in read(path)] == [(f"t1.{i}", TWO_ROUNDS) for i in range(1500)]
+
+
 def test_all_paths_of_an_oasst_tree_share_their_session(tmp_path):
     path = put(tmp_path / "tree.jsonl", [EXAMPLES["oasst"][0]])
     found = list(read(path, oasst_paths="all"))

@@ -7,24 +7,21 @@ be decoded is kept.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from humanturn.errors import FormatError
+from humanturn.formats import salvage
 from humanturn.formats.bytestream import utf8
 
 CHUNK = 4 << 20
 """Bytes of a chunk, unless one record alone is longer."""
 
-_BETWEEN = b" \t\r\n,"
-"""What stands between records."""
 
-LONGEST = 256 << 20
-"""Bytes without the end of a record after which a file counts as damaged there."""
+LONGEST_TREE = 5000
+"""Messages of an OpenAssistant tree that are kept together."""
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -110,13 +107,40 @@ def _lines(path: Path, pieces: Iterable[bytes], size: int) -> Iterator[Chunk]:
         length += len(piece)
         if length < size or b"\n" not in piece:
             continue
-        block, _, rest = b"".join(held).rpartition(b"\n")
-        lines = block.split(b"\n")
-        yield Chunk(str(path), number, lines, "line", read=len(block) + 1)
-        number, held, length = number + len(lines), [rest], len(rest)
+        *lines, rest = b"".join(held).split(b"\n")
+        whole = whole_trees([_tree(line) for line in lines[-LONGEST_TREE:]])
+        going = lines[: len(lines) - min(len(lines), LONGEST_TREE) + whole]
+        staying = b"\n".join([*lines[len(going) :], rest])
+        if going:
+            yield Chunk(str(path), number, going, "line", read=length - len(staying))
+        number, held, length = number + len(going), [staying], len(staying)
     last = b"".join(held)
     if last.strip():
         yield Chunk(str(path), number, last.split(b"\n"), "line", read=len(last))
+
+
+def whole_trees(trees: Sequence[str | None]) -> int:
+    """How many of these records may go before the tree that the last one belongs to may be complete.
+
+    Flat OpenAssistant messages make conversations only together, so that a chunk must not end inside a tree.
+    """
+    if not trees or trees[-1] is None:
+        return len(trees)
+    return next((at for at in range(len(trees), 0, -1) if trees[at - 1] != trees[-1]), 0)
+
+
+def _tree(line: bytes) -> str | None:
+    """The tree of a flat OpenAssistant message; None for every other record."""
+    if b'"message_tree_id"' not in line or b'"parent_id"' not in line:
+        return None
+    try:
+        return msgspec.json.decode(line, type=_InTree).message_tree_id
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+class _InTree(msgspec.Struct):
+    message_tree_id: str
 
 
 def _array(path: Path, pieces: Iterable[bytes], size: int) -> Iterator[Chunk]:
@@ -127,63 +151,24 @@ def _array(path: Path, pieces: Iterable[bytes], size: int) -> Iterator[Chunk]:
         buffer += piece
         if len(buffer) < wanted:
             continue
-        key = key or _first_key(buffer)
-        whole = _cut(buffer, _boundary(key))
+        key = key or salvage.first_key(buffer)
+        whole = _cut(buffer, salvage.boundary(key))
         keys |= {key} if whole else set()
-        found = whole or _salvage(buffer, keys)
+        found = whole or salvage.salvage(buffer, keys)
         if found is None:  # one long record, so far
             wanted = len(buffer) * 2
             continue
         records, end = found
         yield Chunk(str(path), number, records, read=end)
-        number += len(records) if isinstance(records, list) else _count(records)
+        number += len(records) if isinstance(records, list) else salvage.count(records)
         del buffer[:end]
         wanted = max(size, len(buffer) + size // 4)
-    body = bytes(buffer.strip(_BETWEEN))
+    body = bytes(buffer.strip(salvage.BETWEEN))
     if body and body != b"]":
         array = b"[" + body.removesuffix(b"]") + b"]"
-        yield Chunk(str(path), number, array if _count(array) >= 0 else _pieces(body, keys), read=len(buffer))
-
-
-def _salvage(buffer: bytearray, keys: set[bytes]) -> tuple[list[bytes], int] | None:
-    """What can be told apart of a buffer that is no run of records, and where it ends; None to read on."""
-    spans = complete(buffer)
-    if spans:
-        return _pieces(bytes(buffer[: spans[-1][1]]), keys), spans[-1][1]
-    return (_pieces(bytes(buffer), keys), len(buffer)) if len(buffer) > LONGEST else None
-
-
-def _pieces(damaged: bytes, keys: set[bytes]) -> list[bytes]:
-    """Records told apart by counting brackets; where those do not add up, by how records begin.
-
-    Args:
-        damaged: the text.
-        keys: what sound records of the file open with, as far as known; more may be added.
-    """
-    spans = complete(damaged)
-    cuts = [0, *(edge for span in spans for edge in span), len(damaged)]
-    parts = [damaged[a:b].strip(_BETWEEN) for a, b in pairwise(cuts)]
-    if parts[-1].endswith(b"]") and parts[-1].count(b"[") < parts[-1].count(b"]"):
-        parts[-1] = parts[-1].removesuffix(b"]").rstrip(_BETWEEN)  # the array's own
-    sound = [_count(b"[" + part + b"]") >= 0 for part in parts]
-    keys |= {_first_key(part) for part, is_sound in zip(parts, sound, strict=True) if is_sound and part[:1] == b"{"}
-    found = list[bytes]()
-    for part, is_sound in zip(parts, sound, strict=True):
-        if part:
-            found += [part] if is_sound else _apart(part, keys)
-    return found
-
-
-def _first_key(record: bytes | bytearray) -> bytes:
-    """The key that an object opens with, in its quotes."""
-    first = re.match(rb'\s*\{\s*("(?:[^"\\]|\\.){0,200}")', record)
-    return first[1] if first else b'"'
-
-
-@lru_cache(maxsize=64)
-def _boundary(key: bytes) -> re.Pattern[bytes]:
-    """Matches what stands between two records of which the second opens with `key`."""
-    return re.compile(rb"\}\s*,?\s*(?=\{\s*" + re.escape(key) + rb")")
+        yield Chunk(
+            str(path), number, array if salvage.count(array) >= 0 else salvage.pieces(body, keys), read=len(buffer)
+        )
 
 
 def _cut(buffer: bytearray, opening: re.Pattern[bytes], tries: int = 4) -> tuple[bytes, int] | None:
@@ -191,51 +176,7 @@ def _cut(buffer: bytearray, opening: re.Pattern[bytes], tries: int = 4) -> tuple
     for window in (1 << 18, len(buffer)):
         matches = list(opening.finditer(buffer, max(0, len(buffer) - window)))
         for match in matches[: -tries - 1 : -1]:
-            array = b"[" + bytes(buffer[: match.start() + 1]).lstrip(_BETWEEN) + b"]"
-            if _count(array) >= 0:
+            array = b"[" + bytes(buffer[: match.start() + 1]).lstrip(salvage.BETWEEN) + b"]"
+            if salvage.count(array) >= 0:
                 return array, match.end()
     return None
-
-
-def _count(array: bytes) -> int:
-    """Number of records in a JSON array; -1 when it is none."""
-    try:
-        return len(msgspec.json.decode(array, type=list[msgspec.Raw]))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return -1
-
-
-_BEGINS = re.compile(rb'\}\s*,?\s*\{\s*("(?:[^"\\]|\\.){0,60}")')
-_BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]])', re.DOTALL)
-
-
-def complete(buffer: bytes | bytearray) -> list[tuple[int, int]]:
-    """Spans of the complete objects and arrays in `buffer`, by counting brackets outside strings."""
-    spans, depth, start, cursor = list[tuple[int, int]](), 0, 0, 0
-    while match := _BRACKETS.match(buffer, cursor):
-        cursor = match.end()
-        if match[1] in b"{[":
-            if depth == 0:
-                start = cursor - 1
-            depth += 1
-        elif depth:
-            depth -= 1
-            if depth == 0:
-                spans.append((start, cursor))
-    return spans
-
-
-def _apart(damaged: bytes, keys: set[bytes]) -> list[bytes]:
-    """Damaged text cut wherever a record seems to begin; each part is decoded, or reported, on its own.
-
-    Records begin with one key, turns inside them with another. Where no sound record told which, the one that leaves
-    most text in sound parts is right.
-    """
-    best, sound = [damaged], 0
-    for key in keys or dict.fromkeys(_BEGINS.findall(damaged)):
-        cuts = [0, *(match.end() for match in _boundary(key).finditer(damaged)), len(damaged)]
-        parts = [part for a, b in pairwise(cuts) if (part := damaged[a:b].strip(_BETWEEN))]
-        size = sum(len(part) for part in parts if _count(b"[" + part + b"]") == 1)
-        if size > sound:
-            best, sound = parts, size
-    return best

@@ -4,7 +4,7 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from humanturn.errors import FormatError, InputError
+from humanturn.errors import InputError
 from humanturn.formats import chunks as json_chunks
 from humanturn.formats import parquet
 from humanturn.formats.chunks import Chunk
@@ -80,4 +80,4 @@ def _from_hub(name: str) -> Path:
         return Path(huggingface_hub.snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FormatError(f"hf:{name}: no such data set, or the hub cannot be reached ({said})") from error
+        raise InputError(f"hf:{name}: no such data set, or the hub cannot be reached ({said})") from error

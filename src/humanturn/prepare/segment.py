@@ -71,7 +71,11 @@ def cut(session: Conversation, counts: Sequence[int], *, count: Count, overhead:
         if room < least:
             made.losses.append(_too_long(at, counts, alone=at == 1))
         else:
-            lead_room = min(counts[at - 1], CONTEXT, room // 2) if at else 0
+            lead_room = 0
+            if at:
+                spare = room - counts[at + 1]
+                enough = spare >= min(LEAST, counts[at - 1])
+                lead_room = min(counts[at - 1], spare if enough else min(CONTEXT, room // 2))
             answer, answer_size = _shorten(turns[at + 1].content, counts[at + 1], room - lead_room, count, head=True)
             lead, lead_size = _shorten(lead, counts[at - 1] if at else 0, room - answer_size, count, head=False)
             marks = {

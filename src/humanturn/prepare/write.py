@@ -33,7 +33,8 @@ def outputs(rows: Rows, out: Path, *, heldout: float, seed: int) -> dict[str, An
     jsonl.write_json(out / "funnel.json", summary)
     if not kept:
         took = {step["rule"]: step["sessions_dropped"] for step in summary["steps"] if step["sessions_dropped"]}
-        first = next((row.drop.reason for _, row in rows if row.drop), "the input holds no record")
+        lost = (loss for _, row in rows for loss in (*row.losses, *([row.drop] if row.drop else row.late_losses)))
+        first = next((loss.reason for loss in lost if took.get(loss.rule)), "the input holds no record")
         counted = ", ".join(f"{rule} {n}" for rule, n in took.items())
         raise InputError(f"{out}: no session is left of {len(rows)} ({counted}); the first: {first}")
     return _compact(summary)
