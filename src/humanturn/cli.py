@@ -102,7 +102,7 @@ def prepare(
 
 @app.command(
     epilog=_example(
-        "humanturn train runs/demo/prepare/train.jsonl --role user --backbone embedded --limit 16 --out runs/user"
+        "humanturn train runs/demo/prepare/train.jsonl --role user --backbone embedded --limit 16 --out runs/u"
     )
 )
 def train(

@@ -1,0 +1,97 @@
+"""The README, word for word: every command it shows is run, with the real SmolLM2, on raw ShareGPT, at a small size."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import raw_sharegpt
+import typer
+from chat_server import chat_server
+
+from humanturn import cli, jsonl, recipe
+from humanturn.conversation import Conversation
+
+ROOT = Path(__file__).parents[1]
+
+SMALLER = {
+    "--count 50": "--count 2",
+    "--max-tokens 512": "--max-tokens 256",
+    "--batch-size 8": "--batch-size 4",
+    "http://localhost:8000/v1": "{url}",
+    "sharegpt --sample": "my_chats.json --sample",
+    "--limit 16": "--limit 2",
+}
+"""What the test changes in a command, so that it ends in seconds; and where the endpoint is."""
+
+
+def shown_commands(path: Path) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [" ".join(line.split("#")[0].split()) for line in lines if line.startswith("humanturn")]
+
+
+def run(command: str, where: Path, url: str) -> str:
+    for given, small in SMALLER.items():
+        command = command.replace(given, small.format(url=url))
+    words = [sys.executable, "-m", *shlex.split(command)]
+    done = subprocess.run(words, cwd=where, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, smollm2):
+    """A directory in which every command of the README has been run, in order."""
+    where = tmp_path_factory.mktemp("user")
+    (where / "recipes").symlink_to(ROOT / "recipes")
+    raw_sharegpt.write(where / "my_chats.json", 16)
+    (where / "runs").mkdir()
+    (where / "runs" / "demo").symlink_to(where / "runs" / "mine")  # the examples of --help speak of the demo's run
+    with chat_server() as server:
+        for command in shown_commands(ROOT / "README.md"):
+            run(command, where, server.url)
+        yield where, server.url
+
+
+def test_the_loop_goes_from_raw_html_to_a_report(workspace):
+    where, _ = workspace
+    mine = where / "runs" / "mine"
+    page = (mine / "report.html").read_text()
+    funnel = json.loads((mine / "prepare" / "funnel.json").read_text())
+    assert funnel["steps"][0]["sessions_left"] == 16
+    for part in ("Prepare funnel", "Training", "Corpora", "Predicting people", "Conversations"):
+        assert part in page
+    first = next(jsonl.read(mine / "prepare" / "train.jsonl", Conversation))
+    assert "<p>" not in first.messages[1].content
+    assert "Copy code" not in (mine / "prepare" / "train.jsonl").read_text()
+    table = json.loads((mine / "analyze" / "manifest.json").read_text())["result"]["heldout_nll"]
+    assert set(table) == {"untrained", "roleplay", "trained"}
+    assert table["trained"] < table["untrained"]
+
+
+def test_the_folder_the_readme_loads_with_transformers_writes_a_user_turn(workspace):
+    where, _ = workspace
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=where, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_every_helps_example_runs(workspace):
+    where, url = workspace
+    verbs = typer.main.get_command(cli.app).commands
+    for name, verb in verbs.items():
+        example = verb.epilog.removeprefix("Example:  ")
+        assert example.split()[:2] == ["humanturn", name]
+        if name not in ("demo", "run"):  # those take minutes; their recipe is checked below and in test_recipe
+            run(example, where, url)
+
+
+def test_the_demo_is_a_recipe_within_the_loop(tmp_path):
+    wired = recipe.read(ROOT / "recipes" / "demo.yaml").wired(tmp_path)
+    assert wired.user.heldout_limit >= 60
+    assert wired.analyze.user == str(tmp_path / "user")
