@@ -38,6 +38,27 @@ class Cut(msgspec.Struct):
     truncated_answers: int = 0
 
 
+class _Task(msgspec.Struct, frozen=True):
+    """A session to cut, with the sizes of its turns."""
+
+    session: Conversation
+    counts: Sequence[int]
+    count: Count
+    budget: int
+    """Tokens of a segment without the preface."""
+    user: int
+    """Tokens that the template adds to a user turn."""
+    assistant: int
+
+    def round(self, at: int) -> int:
+        """Tokens of the human turn at `at` and its answer."""
+        return self.user + self.counts[at] + self.assistant + self.counts[at + 1]
+
+    def context(self, at: int) -> int:
+        """Tokens of the assistant turn before `at`."""
+        return self.assistant + self.counts[at - 1] if at else 0
+
+
 def cut(session: Conversation, counts: Sequence[int], *, count: Count, overhead: Overhead, max_tokens: int) -> Cut:
     """Cut a session whose turns alternate and end with an answer.
 
@@ -48,44 +69,25 @@ def cut(session: Conversation, counts: Sequence[int], *, count: Count, overhead:
         overhead: tokens that the template adds.
         max_tokens: no rendered segment is longer.
     """
-    turns, made = session.messages, Cut([], [])
-    user_cost, answer_cost = overhead.per_turn["user"], overhead.per_turn["assistant"]
     budget = max_tokens - overhead.preface
+    task = _Task(session, counts, count, budget, overhead.per_turn["user"], overhead.per_turn["assistant"])
+    turns, made = session.messages, Cut([], [])
     at = int(turns[0].role == "assistant")
     while at < len(turns):
-        used = answer_cost + counts[at - 1] if at else 0
-        end = at
-        while end < len(turns):
-            used += user_cost + counts[end] + answer_cost + counts[end + 1]
-            if used > budget:
-                used -= user_cost + counts[end] + answer_cost + counts[end + 1]
-                break
+        end, used = at, task.context(at)
+        while end < len(turns) and used + task.round(end) <= budget:
+            used += task.round(end)
             end += 2
         if end > at:
-            _add(made, session, at, list(turns[max(at - 1, 0) : end]), overhead.preface + used, {})
-            at = end
-            continue
-        lead = turns[at - 1].content if at else ""
-        room = budget - user_cost - counts[at] - answer_cost - (answer_cost if at else 0)
-        least = min(LEAST, counts[at + 1]) + (min(LEAST, counts[at - 1]) if at else 0)
-        if room < least:
-            made.losses.append(_too_long(at, counts, alone=at == 1))
+            _add(made, session, at, turns[max(at - 1, 0) : end], overhead.preface + used)
         else:
-            lead_room = 0
-            if at:
-                spare = room - counts[at + 1]
-                enough = spare >= min(LEAST, counts[at - 1])
-                lead_room = min(counts[at - 1], spare if enough else min(CONTEXT, room // 2))
-            answer, answer_size = _shorten(turns[at + 1].content, counts[at + 1], room - lead_room, count, head=True)
-            lead, lead_size = _shorten(lead, counts[at - 1] if at else 0, room - answer_size, count, head=False)
-            marks = {
-                "answer_cut": answer != turns[at + 1].content,
-                "context_cut": bool(at) and lead != turns[at - 1].content,
-            }
-            pieces = ([Turn("assistant", lead)] if at else []) + [turns[at], Turn("assistant", answer)]
-            used = max_tokens - room + lead_size + answer_size
-            _add(made, session, at, pieces, used, {key: True for key, value in marks.items() if value})
-        at += 2
+            end = at + 2
+            shortened = _shortened(task, at)
+            if shortened:
+                _add(made, session, at, shortened[0], overhead.preface + shortened[1])
+            else:
+                made.losses.append(_too_long(at, counts, alone=at == 1))
+        at = end
     if len(made.segments) > 1:
         made.segments = [
             msgspec.structs.replace(segment, id=f"{session.id}#{number}")
@@ -94,17 +96,43 @@ def cut(session: Conversation, counts: Sequence[int], *, count: Count, overhead:
     return made
 
 
-def _add(made: Cut, session: Conversation, at: int, turns: list[Turn], tokens: int, marks: dict[str, Any]) -> None:
-    carried = {"context_turns": 1} if at > 1 else {}
-    meta = {**session.meta, **carried, **marks}
+def _shortened(task: _Task, at: int) -> tuple[Sequence[Turn], int] | None:
+    """The round at `at` with its context, one or both shortened, and its tokens; None when the human turn is too long.
+
+    The context gives way first. Where that is not enough, the answer is cut and some context stays.
+    """
+    turns, counts = task.session.messages, task.counts
+    scaffold = task.user + task.assistant + (task.assistant if at else 0)
+    room = task.budget - scaffold - counts[at]
+    lead, lead_size = (turns[at - 1].content, counts[at - 1]) if at else ("", 0)
+    if room < min(LEAST, counts[at + 1]) + min(LEAST, lead_size):
+        return None
+    spare = room - counts[at + 1]
+    lead_room = min(lead_size, spare if spare >= min(LEAST, lead_size) else min(CONTEXT, room // 2))
+    answer, answer_size = _shorten(turns[at + 1].content, counts[at + 1], room - lead_room, task.count, head=True)
+    lead, lead_size = _shorten(lead, lead_size, room - answer_size, task.count, head=False)
+    context = [Turn("assistant", lead)] if at else []
+    used = scaffold + counts[at] + lead_size + answer_size
+    return [*context, turns[at], Turn("assistant", answer)], used
+
+
+def _add(made: Cut, session: Conversation, at: int, turns: Sequence[Turn], tokens: int) -> None:
+    """Add a segment whose first round is the session's at `at`."""
+    meta: dict[str, Any] = dict(session.meta)
+    if at > 1:
+        meta["context_turns"] = 1
+    if at and turns[0] != session.messages[at - 1]:
+        meta["context_cut"] = True
+        made.truncated_context += 1
+    if len(turns) <= 3 and turns[-1] != session.messages[at + 1]:
+        meta["answer_cut"] = True
+        made.truncated_answers += 1
+    made.tokens += tokens
     made.segments.append(
         Conversation(
             id=session.id, messages=tuple(turns), source=session.source, parent_id=session.session_id, meta=meta
         )
     )
-    made.tokens += tokens
-    made.truncated_context += "context_cut" in marks
-    made.truncated_answers += "answer_cut" in marks
 
 
 def _too_long(at: int, counts: Sequence[int], *, alone: bool) -> Loss:
