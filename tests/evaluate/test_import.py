@@ -153,6 +153,13 @@ def test_win_rates_are_computed_as_the_papers_are(wins, losses, total, published
     assert 100 * rate.value == pytest.approx(published, abs=0.03)
 
 
+def test_a_model_that_won_everything_is_not_said_to_win_for_certain():
+    rows = [PairRow(n, "a", "b", ("gpt-4", ""), 1, "model_1", "model_1") for n in range(20)]
+    rate = pairwise.table(rows, {})["models"]["a"]["win_rate_adjusted"]
+    # Clopper and Pearson (1934) for 20 of 20: 0.832 to 1
+    assert (rate.value, rate.high) == (1.0, 1.0) and rate.low == pytest.approx(0.832, abs=5e-4)
+
+
 def test_files_without_judgments_are_refused(tmp_path):
     (tmp_path / "question.jsonl").write_text('{"question_id": 1, "category": "a", "turns": ["x"]}\n')
     with pytest.raises(InputError, match="holds no judgment"):

@@ -7,7 +7,7 @@ FastChat, and a win under the rule `lenient`. A comparison with a game that coul
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -106,12 +106,23 @@ def _tally(compared: Iterable[Compared], seed: int) -> dict[str, Any]:
     """Counts of verdicts on `a`, and its win rate with ties as half wins."""
     verdicts = [(c.question_id, c.verdict) for c in compared]
     said = [v for _, v in verdicts]
-    rate = clustered(((q, WORTH[v]) for q, v in verdicts if v), seed=seed)
+    rate = _never_certain(
+        clustered(((q, WORTH[v]) for q, v in verdicts if v), seed=seed), {q for q, v in verdicts if v}
+    )
     return {
         **{"wins": said.count("win"), "ties": said.count("tie"), "losses": said.count("loss")},
         "unparsed": said.count(None),
         "win_rate": rate,
     }
+
+
+def _never_certain(rate: Measurement, questions: Collection[QuestionId]) -> Measurement:
+    """Resampling verdicts that are all wins, or all losses, gives an interval of no width; then the exact bound."""
+    if rate.low is None or rate.value not in (0.0, 1.0):
+        return rate
+    bound = 0.025 ** (1 / len(questions))
+    low, high = (0.0, 1 - bound) if rate.value == 0 else (bound, 1.0)
+    return msgspec.structs.replace(rate, low=low, high=high)
 
 
 def _model(name: str, compared: Iterable[Compared], seed: int) -> dict[str, Any]:
