@@ -178,6 +178,11 @@ def test_rows_where_the_baseline_is_nearer_are_named(page):
     assert "Where role-play is nearer to people: thanks only." in Tags(page).said()
 
 
+def test_columns_that_were_not_measured_are_named_with_what_they_need(page):
+    assert "Not measured: topic similarity," in Tags(page).said()
+    assert "need a judge ( analyze.judge )" in Tags(page).said()
+
+
 def test_every_chart_says_what_it_shows_without_sight(page):
     charts = [a for t, a in Tags(page).tags if t == "svg" and a.get("aria-hidden") != "true"]
     assert len(charts) == 4

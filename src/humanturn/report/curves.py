@@ -44,17 +44,15 @@ def loss(points: Sequence[Point], name: str) -> Markup:
     heldout = [(p.step, p.heldout_nll) for p in points if p.heldout_nll is not None]
     values = [value for _, value in shown] + [value for _, value in heldout]
     low, high = min(values), max(values)
-    margin = max((high - low) * 0.08, 1e-3)
+    margin = max((high - low) * 0.08, 0.05)
     x = Axis(min(p.step for p in points), max(p.step for p in points) + 1e-9, LEFT, WIDTH - RIGHT)
     y = Axis(low - margin, high + margin, HEIGHT - BOTTOM, TOP)
     parts = [_frame(x, y), _line(shown, x, y, "line")]
+    parts.append(_dot(shown[-1], x, y, "dot"))
     parts.append(_label(x.at(shown[-1][0]), y.at(shown[-1][1]), f"training {shown[-1][1]:.2f}", "tag"))
     if heldout:
         parts.append(_line(heldout, x, y, "line heldout"))
-        parts += [
-            Markup('<circle class="dot heldout" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(x.at(s), y.at(v))
-            for s, v in heldout
-        ]
+        parts += [_dot(point, x, y, "dot heldout") for point in heldout]
         apart = 14 if abs(y.at(heldout[-1][1]) - y.at(shown[-1][1])) < 14 else 0
         parts.append(
             _label(x.at(heldout[-1][0]), y.at(heldout[-1][1]) + apart, f"heldout {heldout[-1][1]:.2f}", "tag heldout")
@@ -100,6 +98,10 @@ def _frame(x: Axis, y: Axis) -> Markup:
 def _line(points: Sequence[tuple[float, float]], x: Axis, y: Axis, css: str) -> Markup:
     path = " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in points)
     return Markup('<polyline class="{}" points="{}"/>').format(css, path)
+
+
+def _dot(point: tuple[float, float], x: Axis, y: Axis, css: str) -> Markup:
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(css, x.at(point[0]), y.at(point[1]))
 
 
 def _label(x: float, y: float, text: str, css: str) -> Markup:

@@ -24,6 +24,7 @@ STOPS = {
     "context": "the context was full",
     "learned": "the user ended it",
     "rounds": "the wanted number of rounds was reached",
+    "guards": "no acceptable user turn came",
 }
 
 
