@@ -256,9 +256,10 @@ def test_fastchats_own_judge_prompts_are_used_when_given(tmp_path):
         pytest.skip("FastChat's prompts are not here")
     with judge_server.judge_server(judge_server.always_first) as server:
         evaluate(settings(server, judge_prompts=str(prompts)), tmp_path)
-        shown = next(b["messages"] for b in server.bodies if b["model"] == "judge")
-    assert shown[0]["content"].startswith("Please act as an impartial judge")
-    assert "[The Start of Assistant A's Answer]\nAbout" in shown[1]["content"]
+        shown = [b["messages"] for b in server.bodies if b["model"] == "judge"]
+    assert all(turns[0]["content"].startswith("Please act as an impartial judge") for turns in shown)
+    assert sum("[The Start of Assistant A's Answer]\nAbout" in turns[1]["content"] for turns in shown) == 32
+    assert sum("<|The Start of Reference Answer|>" in turns[1]["content"] for turns in shown) == 12
 
 
 @pytest.mark.parametrize(
