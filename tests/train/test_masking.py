@@ -40,6 +40,13 @@ def test_the_assistant_role_trains_answers_but_not_the_carried_one(tokenizer):
     assert decoded(tokenizer, masked.sequences[0]) == "Rye too.<|im_end|>Oats as well, of course.<|im_end|>"
 
 
+def test_an_answer_that_preparing_had_to_cut_is_read_and_not_learned(tokenizer):
+    cut = Conversation(id="t3", messages=TALK.messages, meta={"context_turns": 1, "answer_cut": True})
+    masked = mask(tokenizer, [cut], role="assistant", max_tokens=500)
+    assert decoded(tokenizer, masked.sequences[0]) == "Rye too.<|im_end|>"
+    assert "oats" in decoded(tokenizer, mask(tokenizer, [cut], role="user", max_tokens=500).sequences[0])
+
+
 def test_tokens_after_the_last_trained_one_are_cut(tokenizer):
     masked = mask(tokenizer, [TALK], role="user", max_tokens=500)
     assert masked.sequences[0].trained[-1]

@@ -38,12 +38,7 @@ def mask(
     tokens = 0
     for conversation in conversations:
         coded = template.encode(tokenizer, conversation.messages, name=f"{where}: conversation {conversation.id}")
-        wanted = [
-            number
-            for number, turn in enumerate(conversation.messages)
-            if turn.role == role and number >= conversation.context_turns
-        ]
-        trained = np.isin(coded.owner, wanted)
+        trained = np.isin(coded.owner, _learned(conversation, role))
         trained[:1] = False  # nothing stands before the first token to predict it from
         if len(coded.ids) > max_tokens:
             shortened.append(conversation.id)
@@ -57,3 +52,9 @@ def mask(
         tokens += len(sequence.ids)
         sequences.append(sequence.cut())
     return Masked(sequences, tokens, shortened)
+
+
+def _learned(conversation: Conversation, role: TrainedRole) -> list[int]:
+    """Turns of `role`, less carried context and an answer that preparing had to cut: it would teach to break off."""
+    stop = len(conversation.messages) - bool(role == "assistant" and conversation.meta.get("answer_cut"))
+    return [n for n in range(conversation.context_turns, stop) if conversation.messages[n].role == role]
