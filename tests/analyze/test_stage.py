@@ -1,10 +1,12 @@
 import json
 import shutil
 
+import msgspec
 import pytest
 
 from humanturn import jsonl, run
 from humanturn.analyze.stage import AnalyzeSettings, analyze, describe
+from humanturn.conversation import Conversation, Turn
 from humanturn.errors import InputError, SettingsChangedError
 from humanturn.records import TurnLikelihood
 
@@ -49,6 +51,34 @@ def test_scores_are_correlated_with_the_corpora(tiny_model, conversations_file, 
     assert found["models"] == list(names)
     assert {cell["benchmark"] for cell in found["cells"]} == {"MT-Bench"}
     assert "rounds" in {cell["statistic"] for cell in found["cells"]}
+
+
+def test_a_judge_and_a_detector_fill_their_columns(tiny_model, conversations_file, tmp_path):
+    verdict = "{Complexity: 6, Relevancy: 8, Logicality: 10}"
+    jsonl.write(
+        tmp_path / "verdicts.jsonl", [Conversation(id="v", messages=(Turn("user", "?"), Turn("assistant", verdict)))]
+    )
+    machine = [
+        Conversation(
+            id=f"m{n}", messages=(Turn("user", f"Kindly elaborate, please: number {n}."), Turn("assistant", "a"))
+        )
+        for n in range(12)
+    ]
+    jsonl.write(tmp_path / "machine.jsonl", machine)
+    jsonl.write(tmp_path / "other.jsonl", [msgspec.structs.replace(c, id=f"o{c.id}") for c in machine[:1]])
+    given = settings(
+        tiny_model,
+        conversations_file,
+        judge=f"scripted:{tmp_path / 'verdicts.jsonl'}",
+        detector={"human": str(conversations_file), "machine": str(tmp_path / "machine.jsonl")},
+    )
+    analyze(given, tmp_path / "out")
+    document = json.loads((tmp_path / "out/corpora.json").read_text())
+    columns = document["corpora"]["talks"]["columns"]
+    assert [columns[name]["value"] for name in ("complexity", "relevancy", "logicality")] == [6, 8, 10]
+    assert document["detector"]["auroc"]["value"] > 0.9
+    assert "human_like" not in columns  # every turn was in the lesson
+    assert analyze(given, tmp_path / "out").skipped
 
 
 def test_the_same_model_before_and_after_shows_no_difference(tiny_model, user, conversations_file, tmp_path):

@@ -183,6 +183,25 @@ def test_columns_that_were_not_measured_are_named_with_what_they_need(page):
     assert "need a judge ( analyze.judge )" in Tags(page).said()
 
 
+@pytest.mark.parametrize(
+    ("auroc", "surface", "said"),
+    [(0.97, 0.76, None), (0.97, 0.96, "hardly better than its surface"), (0.6, 0.5, "a poor detector")],
+)
+def test_a_detector_is_shown_with_how_good_it_is(tmp_path, auroc, surface, said):
+    folder = write(tmp_path / "run", conversations=1, hostile=False)
+    path = folder / "analyze/corpora.json"
+    document = json.loads(path.read_text())
+    document["detector"] = {"human_turns": 900, "machine_turns": 800} | {
+        name: {"value": value, "n": 1700, "low": value - 0.01, "high": value + 0.01}
+        for name, value in (("auroc", auroc), ("surface", surface))
+    }
+    path.write_text(json.dumps(document))
+    shown = Tags(report(folder).read_text()).said()
+    assert f"{auroc:.3f}" in shown
+    assert f"{surface:.3f}" in shown
+    assert said in shown if said else "poor detector" not in shown and "hardly better" not in shown
+
+
 def test_every_chart_says_what_it_shows_without_sight(page):
     charts = [a for t, a in Tags(page).tags if t == "svg" and a.get("aria-hidden") != "true"]
     assert len(charts) == 4

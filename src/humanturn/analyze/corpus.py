@@ -48,6 +48,13 @@ COLUMNS = (
         4,
     ),
     Column("mtld", "Lexical diversity", "Mean MTLD (threshold 0.72, both passes) of a user turn.", 1),
+    Column(
+        "human_like",
+        "Human-like ratio",
+        "User turns that the detector takes for a person's; turns it was taught on are left out. Needs a detector.",
+        1,
+        percent=True,
+    ),
     Column("complexity", "Complexity", "1 to 10: does a question go deeper than the one before? Needs a judge.", 2),
     Column("relevancy", "Relevancy", "1 to 10: does it belong to what was said before? Needs a judge.", 2),
     Column("logicality", "Logicality", "1 to 10: does it follow from what was said before? Needs a judge.", 2),

@@ -1,6 +1,5 @@
 """The analyze stage: what corpora look like in numbers, and how well a user model predicts heldout humans."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -8,9 +7,16 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from humanturn import jsonl, run
-from humanturn.conversation import Conversation, first_sessions
+from humanturn.conversation import first_sessions
 from humanturn.errors import InputError
-from humanturn.records import Measurement, StageResult, TurnLikelihood
+from humanturn.records import StageResult, TurnLikelihood
+
+
+class Detector(run.Settings):
+    """Two corpora that teach a detector; their user turns are used."""
+
+    human: str = pydantic.Field(description="conversations of people")
+    machine: str = pydantic.Field(description="conversations whose user turns a machine wrote")
 
 
 class AnalyzeSettings(run.Settings):
@@ -28,6 +34,7 @@ class AnalyzeSettings(run.Settings):
     judge: str | None = pydantic.Field(None, description="model SPEC that judges complexity, relevancy and logicality")
     judged_conversations: int = pydantic.Field(200, ge=2, description="conversations of each corpus that are judged")
     concurrency: int = pydantic.Field(16, ge=1, description="questions to the judge under way at once")
+    detector: Detector | None = pydantic.Field(None, description="what a detector of human turns is taught on")
     scores: str | None = pydantic.Field(
         None,
         description='JSON file {"CORPUS": {"BENCHMARK": score}} of models trained on the corpora, to correlate with',
@@ -67,6 +74,8 @@ def analyze(settings: AnalyzeSettings, out: Path, *, resume: bool = False) -> St
     if settings.corpora:
         inputs["tokenizer"] = spec.local_folder(settings.tokenizer) / "tokenizer.json"
         outputs.append("corpora.json")
+    for name, path in (settings.detector or ()) if settings.corpora else ():
+        inputs |= {f"detector.{name}.{number}": file for number, file in enumerate(sources.files([path]))}
     if settings.scores:
         inputs["scores"] = Path(settings.scores)
         outputs.append("correlations.json")
@@ -99,11 +108,11 @@ def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -
     result: dict[str, Any] = {}
     rows: dict[str, Any] = {}
     if settings.corpora:
-        from humanturn.analyze.corpus import COLUMNS
+        from humanturn.analyze import side_by_side
 
-        rows = {name: _corpus(settings, name, path, inputs, out) for name, path in settings.corpora.items()}
-        jsonl.write_json(out / "corpora.json", {"tokenizer": settings.tokenizer, "columns": COLUMNS, "corpora": rows})
-        result["corpora"] = rows
+        document = side_by_side.corpora(settings, inputs["tokenizer"].parent, out)
+        jsonl.write_json(out / "corpora.json", document)
+        result["corpora"] = rows = document["corpora"]
     if settings.scores:
         from humanturn.analyze import correlation
 
@@ -120,56 +129,6 @@ def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -
         result["heldout_relative"] = {d.than: d.parts["all"] for d in table.differences}
         result["heldout_sessions"] = table.sessions
     return result
-
-
-def _corpus(settings: AnalyzeSettings, name: str, path: str, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """One corpus's row: its size and the measured columns."""
-    from humanturn import formats, progress, tokens
-    from humanturn.analyze import corpus
-
-    with progress.bar(f"analyze {name}", None, "conversations") as advance:
-
-        def told(conversations: Any) -> Any:
-            for conversation in conversations:
-                yield conversation
-                advance(1)
-
-        found = corpus.sessions(told(formats.read_conversations(path)), tokens.counter(inputs["tokenizer"].parent))
-    row: dict[str, Measurement] = corpus.measure(found, seed=settings.seed)
-    if settings.embeddings:
-        from humanturn.analyze import topics
-
-        similarity = topics.of_corpus(formats.read_conversations(path), topics.wordllama())
-        if similarity:
-            row |= {"topic_similarity": similarity.distinct_pairs, "topic_similarity_paper": similarity.all_pairs}
-    unparsed = 0
-    if settings.judge:
-        judged = _judged(settings, name, list(formats.read_conversations(path)), out)
-        row |= judged.means
-        unparsed = judged.unparsed
-    return {
-        "sessions": len(found),
-        "unparsed": unparsed,
-        "user_turns": sum(s.user_turns for s in found),
-        "columns": row,
-    }
-
-
-def _judged(settings: AnalyzeSettings, name: str, conversations: Sequence[Conversation], out: Path) -> Any:
-    """The judge's means over an even sample of the conversations."""
-    from humanturn.analyze import quality
-    from humanturn.models import spec
-
-    n, wanted = len(conversations), min(settings.judged_conversations, len(conversations))
-    path = out / "judged" / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.jsonl"  # a name may hold any character
-    path.parent.mkdir(exist_ok=True)
-    return quality.judge(
-        spec.load(settings.judge or ""),
-        [conversations[i * n // wanted] for i in range(wanted)],
-        path,
-        seed=settings.seed,
-        concurrency=settings.concurrency,
-    )
 
 
 def _backbone(settings: AnalyzeSettings) -> str:
