@@ -29,6 +29,8 @@ _PLAIN_BLOCKS = frozenset(
 )
 
 
+SLICE = 1 << 20
+"""Characters taken apart at a time, because a list of all the tags of a very long answer is many times as large."""
 MAX_DEPTH = 64
 """Lists and quotes nested deeper than this are written at this depth."""
 
@@ -60,6 +62,15 @@ class Writer:
 
     def prose(self, text: str) -> None:
         """HTML without `<pre>`."""
+        at = 0
+        while len(text) - at > SLICE:
+            end = text.find("<", at + SLICE)
+            end = len(text) if end < 0 else end
+            self._slice(text[at:end])
+            at = end
+        self._slice(text[at:])
+
+    def _slice(self, text: str) -> None:
         if "`" not in text and not self.unseen:
             text = text.replace("<code>", "`").replace("</code>", "`")
         for tag, written in _SHORT:

@@ -26,8 +26,9 @@ def runs(text: str, words: int) -> Hashes:
 
     A text of fewer words gives none.
     """
-    data = b" ".join(text.lower().encode("utf-8", "replace").translate(_EVEN).split())
-    blocks = [_runs(data[at : at + _BLOCK], words) for at in range(0, len(data), _BLOCK)]
+    step = _BLOCK // 4  # a character takes up to four bytes
+    parts = (text[at : at + step].lower().encode("utf-8", "replace") for at in range(0, len(text), step))
+    blocks = [_runs(data, words) for part in parts if (data := b" ".join(part.translate(_EVEN).split())[:_BLOCK])]
     return np.concatenate(blocks) if blocks else np.empty(0, np.uint64)
 
 
