@@ -155,7 +155,9 @@ def simulate(
     seeds: Annotated[
         str | None, typer.Option(help="conversations whose first round opens ours", metavar="FILE")
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="the user's context, which ends a conversation [2048]")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="context that ends a conversation [the user model's own]")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="end after this many user turns, if the context allows")] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="counts the context when the user is a remote endpoint", metavar="SPEC")

@@ -1,12 +1,13 @@
-"""A model in this process: requests that wait together are written together, by one worker for all local models."""
+"""Models in this process: requests that wait together are written together, by one worker for all local models."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from humanturn import template
 from humanturn.conversation import Turn
@@ -20,7 +21,19 @@ MAX_BATCH = 32
 
 # Two models computing at once on the same cores slow each other many times over.
 _worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="humanturn-model")
-_loaded: dict[Path, tuple[Any, Any]] = {}
+
+
+class _Loaded(msgspec.Struct):
+    """A model in memory, shared by everyone who names its folder, and the turns it has been asked for."""
+
+    model: Any
+    tokenizer: Any
+    stops: list[int]
+    waiting: list[tuple[Request, "asyncio.Future[Written]"]] = []
+
+
+_loaded: dict[Path, _Loaded] = {}
+_serving: "asyncio.Task[None] | None" = None
 
 
 class LocalModel:
@@ -28,33 +41,20 @@ class LocalModel:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self.card = weights.card(folder)
-        self._waiting: list[tuple[Request, asyncio.Future[Written]]] = []
-        self._writing: asyncio.Task[None] | None = None
-
-    @cached_property
-    def _parts(self) -> tuple[Any, Any]:
-        """(model, tokenizer), shared by every LocalModel of the same folder."""
-        if self.folder not in _loaded:
-            _loaded[self.folder] = weights.load(self.folder)
-        return _loaded[self.folder]
-
-    @cached_property
-    def _stops(self) -> list[int]:
-        return template.stop_ids(self._parts[1])
 
     async def reply(self, messages: Sequence[Turn], *, sampling: Sampling, seed: int) -> Reply:
         """Write the next turn, together with whatever other requests are waiting."""
         began = time.monotonic()
         loop = asyncio.get_running_loop()
-        _, tokenizer = await loop.run_in_executor(_worker, lambda: self._parts)
-        request = Request(template.prompt_ids(tokenizer, messages), sampling, seed)
+        if self.folder not in _loaded:
+            await loop.run_in_executor(_worker, _load, self.folder)
+        loaded = _loaded[self.folder]
+        request = Request(template.prompt_ids(loaded.tokenizer, messages), sampling, seed)
         answer: asyncio.Future[Written] = loop.create_future()
-        self._waiting.append((request, answer))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_waiting())
+        loaded.waiting.append((request, answer))
+        _serve()
         written = await answer
-        text = tokenizer.decode(written.ids, skip_special_tokens=True)
+        text = loaded.tokenizer.decode(written.ids, skip_special_tokens=True)
         cut = min((at for at in (text.find(stop) for stop in sampling.stop) if at >= 0), default=None)
         return Reply(
             text=text[:cut].strip(),
@@ -68,25 +68,44 @@ class LocalModel:
     async def close(self) -> None:
         """Let go of the model's memory."""
         _loaded.pop(self.folder, None)
-        self.__dict__.pop("_parts", None)
 
-    async def _write_waiting(self) -> None:
-        """Write batches until nobody waits."""
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(0)  # let everyone who is about to ask do so
-        while self._waiting:
-            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-            requests = [request for request, _ in batch]
-            try:
-                written = await loop.run_in_executor(_worker, self._generate, requests)
-            except Exception as error:
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error)
-                continue
-            for (_, answer), turn in zip(batch, written, strict=True):
+
+def _load(folder: Path) -> None:
+    if folder not in _loaded:
+        model, tokenizer = weights.load(folder)
+        _loaded[folder] = _Loaded(model, tokenizer, template.stop_ids(tokenizer))
+
+
+def _serve() -> None:
+    """See to it that somebody writes what is waiting."""
+    global _serving
+    if _serving is None or _serving.done():
+        _serving = asyncio.create_task(_write_waiting())
+
+
+async def _write_waiting() -> None:
+    """Write batches until nobody waits, the model with the fewest requests first.
+
+    A user and an assistant take turns, so who is served early joins those who wait for the other model: batches grow
+    together instead of falling apart.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        for _ in range(8):  # let everyone who is about to ask do so
+            await asyncio.sleep(0)
+        asked = [loaded for loaded in _loaded.values() if loaded.waiting]
+        if not asked:
+            return
+        chosen = min(asked, key=lambda loaded: len(loaded.waiting))
+        batch, chosen.waiting = chosen.waiting[:MAX_BATCH], chosen.waiting[MAX_BATCH:]
+        requests, answers = [request for request, _ in batch], [answer for _, answer in batch]
+        try:
+            written = await loop.run_in_executor(_worker, generate, chosen.model, requests, chosen.stops)
+        except Exception as error:
+            for answer in answers:
                 if not answer.done():
-                    answer.set_result(turn)
-
-    def _generate(self, requests: list[Request]) -> list[Written]:
-        return generate(self._parts[0], requests, self._stops)
+                    answer.set_exception(error)
+            continue
+        for answer, turn in zip(answers, written, strict=True):
+            if not answer.done():
+                answer.set_result(turn)

@@ -23,12 +23,14 @@ class SimulateSettings(run.Settings):
     strategy: Literal["trained", "roleplay"] = "trained"
     count: int = pydantic.Field(100, ge=1, description="conversations")
     seeds: str | None = pydantic.Field(None, description="conversations whose first round opens ours, in turn")
-    max_tokens: int = pydantic.Field(2048, ge=64, description="the user model's context, which ends the conversation")
+    max_tokens: int | None = pydantic.Field(
+        None, ge=64, description="context that ends the conversation; default: what the user model was trained with"
+    )
     rounds: int | None = pydantic.Field(None, ge=1, description="end after this many user turns, if the context allows")
     tokenizer: str | None = pydantic.Field(None, description="SPEC whose tokens count, when the user is remote")
     user_temperature: float = pydantic.Field(1.0, ge=0)
     user_top_p: float = pydantic.Field(0.95, gt=0, le=1)
-    user_max_tokens: int = pydantic.Field(512, ge=1)
+    user_max_tokens: int = pydantic.Field(256, ge=1)
     assistant_temperature: float = pydantic.Field(0.7, ge=0)
     assistant_top_p: float = pydantic.Field(1.0, gt=0, le=1)
     assistant_max_tokens: int = pydantic.Field(1024, ge=1)
@@ -38,6 +40,7 @@ class SimulateSettings(run.Settings):
     seed: int = 0
 
 
+PAPER_CONTEXT = 2048
 USER_ROOM = 16
 """A user turn with less room than this is not asked for; the conversation ends."""
 
@@ -97,7 +100,7 @@ def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:
     from humanturn.simulate.strategies import STRATEGIES
     from humanturn.simulate.termination import Budget
 
-    budget = Budget(settings.max_tokens, USER_ROOM, _context_counter(settings))
+    budget = Budget(_context(settings), USER_ROOM, _context_counter(settings))
     store = Store(out / "store.sqlite")
     table = Table(
         user=spec.load(settings.user),
@@ -149,7 +152,7 @@ def _add_jobs(settings: SimulateSettings, store: Any, budget: Any) -> int:
         seeds = [seed for seed in everything if budget.left(seed[1]) >= USER_ROOM]
         skipped = len(everything) - len(seeds)
         if not seeds:
-            raise InputError(f"{settings.seeds}: no seed fits the {settings.max_tokens} tokens; raise --max-tokens")
+            raise InputError(f"{settings.seeds}: no seed fits the {budget.max_tokens} tokens; raise --max-tokens")
     jobs = []
     for i in range(settings.count):
         source, opening = seeds[i % len(seeds)] if seeds else (None, ())
@@ -162,6 +165,15 @@ def _read_seeds(path: Path) -> Sequence[Conversation]:
     from humanturn.formats import read_conversations
 
     return list(read_conversations(path))
+
+
+def _context(settings: SimulateSettings) -> int:
+    """The context in tokens: as given, or what a user model of ours was trained with, or the paper's 2,048."""
+    from humanturn.models import weights
+
+    folder = Path(settings.user.removeprefix("hf:"))
+    card = weights.card(folder) if settings.max_tokens is None and folder.is_dir() else None
+    return settings.max_tokens or (card.max_tokens if card else PAPER_CONTEXT)
 
 
 def _context_counter(settings: SimulateSettings) -> Any:
