@@ -1,7 +1,6 @@
 """An evaluation's directory with answers to compare, and a server over it in a process of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -62,15 +61,24 @@ serve(Path(sys.argv[1]), Path(sys.argv[2]), annotators=sys.argv[4:], k=int(sys.a
 """
 
 
+class Links(dict):
+    """Link by name, and the server's process."""
+
+    process: subprocess.Popen
+
+
 @contextmanager
 def served(pairs, db, *annotators, k):
     """Links by name (`admin` among them) of a real server; it is killed when the block ends."""
     command = [sys.executable, "-c", SERVE, str(pairs), str(db), str(k), *annotators]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.STDOUT)
     try:
         lines = [child.stdout.readline().strip() for _ in range(len(annotators) + 1)]
-        yield dict(line.split(": ", 1) for line in lines)
+        links = Links(line.split(": ", 1) for line in lines)
+        links.process = child
+        yield links
     finally:
         child.kill()
         child.wait()
-        child.stdout.close()
+        if not child.stdout.closed:
+            child.stdout.close()

@@ -44,7 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(said, int):
             return self._send(said, {"error": {"message": "no"}})
         usage = {"prompt_tokens": 100, "completion_tokens": 10}
-        choice = {"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        reason = "length" if said.endswith("cut") else "stop"
+        choice = {"message": {"role": "assistant", "content": said}, "finish_reason": reason}
         return self._send(200, {"choices": [choice], "usage": usage})
 
     def _send(self, status: int, value: dict) -> None:

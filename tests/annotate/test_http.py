@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -116,3 +117,12 @@ def test_serving_again_goes_on_with_the_same_links_and_votes(tmp_path):
     with served(tmp_path / "pairs", tmp_path / "v.sqlite", "ann", k=1) as links:
         assert urlsplit(links["ann"]).path == first
         assert httpx.get(links["ann"]).headers["location"].endswith("/2")
+
+
+def test_an_interrupt_from_the_keyboard_ends_it_quietly(tmp_path):
+    write_pairs(tmp_path / "pairs", count=2)
+    with served(tmp_path / "pairs", tmp_path / "v.sqlite", "ann", k=1) as links:
+        httpx.post(links["ann"] + "/1", data={"choice": "second"})
+        links.process.send_signal(signal.SIGINT)
+        said, _ = links.process.communicate(timeout=20)
+        assert links.process.returncode == 0 and "every vote is kept" in said

@@ -262,6 +262,47 @@ def test_fastchats_own_judge_prompts_are_used_when_given(tmp_path):
     assert sum("<|The Start of Reference Answer|>" in turns[1]["content"] for turns in shown) == 12
 
 
+def test_answers_cut_by_the_limit_and_empty_ones_are_counted_and_flagged(tmp_path):
+    def lapses(body):
+        if body["model"] == "short":
+            return "" if "tank" in body["messages"][-1]["content"] else "I was cut"
+        return judge_server.prefers_length(body)
+
+    with judge_server.judge_server(lapses) as server:
+        result = evaluate(settings(server, mode="single"), tmp_path).result
+    assert result["answers"] == {
+        "short": {"cut": 30, "empty": 2, "refused": 0},
+        "long": {"cut": 0, "empty": 0, "refused": 0},
+    }
+    assert "short: turns cut 30, empty 2" in stage.describe(result)
+    reasons = {r["question_id"]: r["choices"][0]["finish_reasons"] for r in lines(tmp_path / "answers/short.jsonl")}
+    assert reasons[1] == ["length", "length"] and reasons[7] == ["stop", "stop"]
+
+
+def test_three_models_are_ranked_and_compared_all_with_all_or_with_the_baseline(tmp_path):
+    def by_length(body):
+        words = {"short": 3, "middle": 12, "long": 40}
+        return judge_server.prefers_length(body) if body["model"] == "judge" else "word " * words[body["model"]]
+
+    with judge_server.judge_server(by_length) as server:
+        models = {name: f"openai:{name}@{server.url}" for name in ("middle", "short", "long")}
+        everyone = evaluate(settings(server, models=models), tmp_path / "all").result["pairwise"]
+        baseline = evaluate(settings(server, models=models, baseline="short"), tmp_path / "base").result["pairwise"]
+    assert [row["model"] for row in everyone["ranking"]] == ["long", "middle", "short"]
+    assert all(row["rating"].low <= row["rating"].value <= row["rating"].high for row in everyone["ranking"])
+    assert [(p["a"], p["b"], p["wins"]) for p in baseline["pairs"]] == [("middle", "short", 32), ("long", "short", 32)]
+
+
+def test_what_it_writes_imports_to_the_same_tables(tmp_path):
+    with judge_server.judge_server(judge_server.prefers_length) as server:
+        single = evaluate(settings(server, mode="single"), tmp_path / "single").result
+        pairs = evaluate(settings(server), tmp_path / "pairs").result
+    assert stage.import_files([tmp_path / "single"])["single"] == single["single"]
+    found = stage.import_files([tmp_path / "pairs"])
+    assert found["pairwise"] == pairs["pairwise"] and found["malformed"] == {}
+    assert found["answers"] == {"short": 16, "long": 16}
+
+
 @pytest.mark.parametrize(
     "given, message",
     [

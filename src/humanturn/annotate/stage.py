@@ -63,6 +63,8 @@ def serve(
     config = uvicorn.Config(app(store), log_level="warning", access_log=False, server_header=False, lifespan="off")
     try:
         uvicorn.Server(config).run(sockets=[socket])
+    except KeyboardInterrupt:
+        say("stopped; every vote is kept, serve again to go on")
     finally:
         store.close()
 

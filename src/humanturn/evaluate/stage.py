@@ -35,7 +35,7 @@ class EvaluateSettings(run.Settings):
     prices: dict[str, tuple[float, float]] = pydantic.Field(
         {}, description="USD for a million prompt and completion tokens, by SPEC"
     )
-    concurrency: int = pydantic.Field(16, ge=1, description="requests in flight")
+    concurrency: int = pydantic.Field(32, ge=1, description="requests in flight")
     retries: int = pydantic.Field(6, ge=0, description="after a passing endpoint failure")
     seed: int = 0
 
