@@ -21,7 +21,8 @@ def code_style() -> str:
     """The style sheet of coloured code."""
     from pygments.formatters import HtmlFormatter
 
-    rules = HtmlFormatter(style=STYLE).get_style_defs("pre code")
+    formatter: Any = HtmlFormatter(style=STYLE)
+    rules = formatter.get_style_defs("pre code")
     return "\n".join(rule for rule in str(rules).splitlines() if rule.startswith("pre code ."))
 
 

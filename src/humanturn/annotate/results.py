@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from humanturn import agreement, stats
-from humanturn.annotate.store import Vote, table_row
+from humanturn.annotate.store import Vote
 
 Format = Literal["jsonl", "csv"]
 
@@ -71,6 +71,23 @@ def write_votes(votes: Sequence[Vote], fmt: Format) -> bytes:
     writer.writeheader()
     writer.writerows({key: _inert(value) for key, value in row.items()} for row in rows)
     return text.getvalue().encode("utf-8-sig")
+
+
+def table_row(vote: Vote) -> dict[str, Any]:
+    """A vote as one flat record."""
+    item = vote.item
+    return {
+        "question_id": item.question.question_id,
+        "category": item.question.category,
+        "model_1": item.model_1,
+        "model_2": item.model_2,
+        "annotator": vote.annotator,
+        "verdict": vote.verdict,
+        "winner": "tie" if vote.verdict == "tie" else getattr(item, vote.verdict),
+        "shown_first": vote.shown_first,
+        "comment": vote.comment,
+        "at": vote.at,
+    }
 
 
 def describe(found: Mapping[str, Any]) -> str:

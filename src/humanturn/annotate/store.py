@@ -10,15 +10,14 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from humanturn import run
+from humanturn.annotate.assign import assign
 from humanturn.annotate.pairs import Item
 from humanturn.errors import InputError
 
@@ -110,7 +109,7 @@ class Store:
             for name in annotators:
                 values = (name, self._token(db, f"annotator {name}"))
                 db.execute("INSERT OR IGNORE INTO annotators (name, token) VALUES (?, ?)", values)
-            self._assign(db, k, seed)
+            assign(db, k, seed)
 
     def links(self) -> dict[str, str]:
         """Secret token of every annotator, by name."""
@@ -257,41 +256,3 @@ class Store:
             "SELECT item, swapped FROM assignments WHERE annotator = ? AND place = ?", (annotator, place)
         ).fetchone()
         return (int(row[0]), bool(row[1])) if row else None
-
-    @staticmethod
-    def _assign(db: sqlite3.Connection, k: int, seed: int) -> None:
-        people = [int(row[0]) for row in db.execute("SELECT id FROM annotators ORDER BY id")]
-        if len(people) < k:
-            raise InputError(f"every item is to be seen by {k} annotators, and there are {len(people)}; add some")
-        load: Counter[int] = Counter(dict.fromkeys(people, 0))
-        seen: dict[int, set[int]] = {}
-        for annotator, item in db.execute("SELECT annotator, item FROM assignments"):
-            load[annotator] += 1
-            seen.setdefault(item, set()).add(annotator)
-        items = [int(row[0]) for row in db.execute("SELECT id FROM items")]
-        for item in sorted(items, key=lambda item: run.derived_seed(seed, "item", item)):
-            already = seen.get(item, set())
-            free = [person for person in people if person not in already]
-            free.sort(key=lambda person: (load[person], run.derived_seed(seed, item, person)))
-            for person in free[: max(0, k - len(already))]:
-                load[person] += 1
-                swapped = run.derived_seed(seed, "order", item, person) & 1
-                values = (person, item, load[person], swapped)
-                db.execute("INSERT INTO assignments (annotator, item, place, swapped) VALUES (?, ?, ?, ?)", values)
-
-
-def table_row(vote: Vote) -> dict[str, Any]:
-    """A vote as one flat record."""
-    item = vote.item
-    return {
-        "question_id": item.question.question_id,
-        "category": item.question.category,
-        "model_1": item.model_1,
-        "model_2": item.model_2,
-        "annotator": vote.annotator,
-        "verdict": vote.verdict,
-        "winner": "tie" if vote.verdict == "tie" else getattr(item, vote.verdict),
-        "shown_first": vote.shown_first,
-        "comment": vote.comment,
-        "at": vote.at,
-    }
