@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-THINGS = "bread tea soup glass maps violins ferries wool paper bricks candles beehives clocks kites".split()
+THINGS = ["bread", "tea", "soup", "glass", "maps", "violins", "ferries", "wool", "paper", "candles", "clocks", "kites"]
 ASKS = [
     "how do i make {} at home?",
     "Write a short poem about {}",
@@ -41,6 +41,7 @@ def _session(draw: random.Random, number: int) -> dict:
 
 def _answer(draw: random.Random, thing: str, code: bool) -> str:
     words = " ".join(draw.choice(THINGS) for _ in range(draw.randint(8, 30)))
-    body = f"<p>About <strong>{thing}</strong>: {words}.</p><ul><li>One is {thing}</li><li>Two is {words[:20]}</li></ul>"
+    items = f"<ul><li>One is {thing}</li><li>Two is {words[:20]}</li></ul>"
+    body = f"<p>About <strong>{thing}</strong>: {words}.</p>{items}"
     pager = f'<div class="text-xs">{draw.randint(1, 2)} / 2</div>' if draw.random() < 0.1 else ""
     return f'{pager}<div class="markdown prose w-full break-words">{body}{CODE.format(thing) if code else ""}</div>'

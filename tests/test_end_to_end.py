@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import raw_sharegpt
 import typer
-from chat_server import chat_server
 
+import raw_sharegpt
+from chat_server import chat_server
 from humanturn import cli, jsonl, recipe
 from humanturn.conversation import Conversation
 

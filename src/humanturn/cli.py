@@ -141,7 +141,7 @@ def train(
 
 @app.command(
     epilog=_example(
-        "humanturn simulate --user hf:runs/demo/user --assistant embedded --count 2 --max-tokens 256 --out runs/talk"
+        "humanturn simulate --user hf:runs/demo/user --assistant embedded --count 2 --rounds 2 --out runs/talk"
     )
 )
 def simulate(

@@ -33,7 +33,7 @@ class SimulateSettings(run.Settings):
     user_max_tokens: int = pydantic.Field(256, ge=1)
     assistant_temperature: float = pydantic.Field(0.7, ge=0)
     assistant_top_p: float = pydantic.Field(1.0, gt=0, le=1)
-    assistant_max_tokens: int = pydantic.Field(1024, ge=1)
+    assistant_max_tokens: int = pydantic.Field(1024, ge=1, description="and never more than the context")
     attempts: int = pydantic.Field(4, ge=1, description="replies tried for a turn that guards refuse")
     concurrency: int = pydantic.Field(32, ge=1, description="conversations in flight")
     retries: int = pydantic.Field(6, ge=0, description="after a passing endpoint failure")
@@ -108,7 +108,9 @@ def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:
         view=STRATEGIES[settings.strategy],
         user_sampling=_sampling(settings.user_temperature, settings.user_top_p, settings.user_max_tokens),
         assistant_sampling=_sampling(
-            settings.assistant_temperature, settings.assistant_top_p, settings.assistant_max_tokens
+            settings.assistant_temperature,
+            settings.assistant_top_p,
+            min(settings.assistant_max_tokens, budget.max_tokens),
         ),
         budget=budget,
         rounds=settings.rounds,
