@@ -70,11 +70,18 @@ def serve(
 
 
 def export(
-    db: Path, out: Path | None = None, fmt: Format = "jsonl", *, pairs: Path | None = None, seed: int = 0
+    db: Path,
+    out: Path | None = None,
+    fmt: Format = "jsonl",
+    *,
+    pairs: Path | None = None,
+    plot: Path | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Write every vote to `out` (to standard output without one) and return the summary.
 
-    With `pairs`, the directory that was served, the summary says how far people and its judges agree.
+    With `pairs`, the directory that was served, the summary says how far people and its judges agree. With `plot`, an
+    SVG of majority wins, ties and losses is written there (the paper's Figure 3).
 
     Raises:
         InputError: there is no such annotation.
@@ -93,7 +100,13 @@ def export(
     else:
         with jsonl.replacing(out) as file:
             file.write(written)
-    return results.summary(votes, judge_scores(pairs) if pairs else {}, seed=seed)
+    found = results.summary(votes, judge_scores(pairs) if pairs else {}, seed=seed)
+    if plot is not None and found["pairs"]:
+        from humanturn import figures
+
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        figures.verdict_bars(found["pairs"], "mean_score", plot)
+    return found
 
 
 def describe(summary: dict[str, Any]) -> str:

@@ -1,18 +1,14 @@
-"""The figures: a radar of categories, averages by turn, win-tie-loss bars. Told apart without colour."""
+"""The figures of an evaluation: averages by turn, a radar of categories, verdicts. Told apart without colour."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from humanturn.records import Measurement
+from humanturn import figures
 
 COLOURS = ("#0b4f8a", "#b3470f", "#2f6b2f", "#6d3a8c", "#555555", "#8a1538")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "X")
-NAMES = {"wins": "win", "ties": "tie", "losses": "loss"}
 MOST_MODELS = len(COLOURS)
 """Models on one radar; with more, lines cannot be told apart."""
 
@@ -25,21 +21,8 @@ def draw(result: Mapping[str, Any], out: Path) -> list[Path]:
         if len(result["single"]["categories"]) >= 3:
             made.append(_radar(result["single"], out / "radar.svg"))
     if result.get("pairwise"):
-        made.append(_verdicts(result["pairwise"], out / "verdicts.svg"))
+        made.append(figures.verdict_bars(result["pairwise"]["pairs"], "win_rate", out / "verdicts.svg"))
     return made
-
-
-@contextmanager
-def _figure(path: Path, width: float, height: float, **axes: Any) -> Iterator[Any]:
-    """Axes of a new figure that is written to `path` when the block ends."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    # A fixed salt and no date: the same scores give the same bytes. Text stays text, for search and screen readers.
-    with rc_context({"svg.hashsalt": "humanturn", "svg.fonttype": "none", "font.size": 10, "hatch.linewidth": 0.6}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure.add_subplot(**axes)
-        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def _radar(table: Mapping[str, Any], path: Path) -> Path:
@@ -49,11 +32,11 @@ def _radar(table: Mapping[str, Any], path: Path) -> Path:
     names = table["categories"]
     angles = [2 * math.pi * i / len(names) for i in range(len(names))]
     shown = list(table["models"].items())[:MOST_MODELS]
-    with _figure(path, 6.4, 5.6 + 0.22 * len(shown), projection="polar") as axes:
+    with figures.figure(path, 6.4, 5.6 + 0.22 * len(shown), projection="polar") as axes:
         axes.set_theta_offset(math.pi / 2)
         axes.set_theta_direction(-1)
         for number, (model, row) in enumerate(shown):
-            values = [_value(row["categories"].get(name)) for name in names]
+            values = [figures.value(row["categories"].get(name)) for name in names]
             axes.plot(
                 [*angles, angles[0]],
                 [*values, values[0]],
@@ -62,7 +45,7 @@ def _radar(table: Mapping[str, Any], path: Path) -> Path:
                 marker=MARKERS[number],
                 markersize=5,
                 linewidth=1.6,
-                label=f"{model} ({_value(row['average']):.2f})",
+                label=f"{model} ({figures.value(row['average']):.2f})",
             )
         axes.set_ylim(0, 10)
         axes.set_yticks([2, 4, 6, 8, 10])
@@ -87,9 +70,11 @@ def _averages(table: Mapping[str, Any], path: Path) -> Path:
     turns = sorted({turn for _, row in models for turn in row["turns"]})
     series = [("average", "o", "black"), *((t, MARKERS[int(t) % 6], "white") for t in turns if len(turns) > 1)]
     apart = 0.6 / len(series)
-    with _figure(path, 7, 1.3 + 0.28 * len(models) * (len(series) + 0.6)) as axes:
+    with figures.figure(path, 7, 1.3 + 0.28 * len(models) * (len(series) + 0.6)) as axes:
         for number, (key, marker, fill) in enumerate(series):
-            measured = [_measured(row["average"] if key == "average" else row["turns"].get(key)) for _, row in models]
+            measured = [
+                figures.measured(row["average"] if key == "average" else row["turns"].get(key)) for _, row in models
+            ]
             places = [i + 0.3 - apart * (number + 0.5) for i in range(len(models))]
             kept = [(m, y) for m, y in zip(measured, places, strict=True) if m and m.n]
             arms = [[m.value - (m.low or m.value) for m, _ in kept], [(m.high or m.value) - m.value for m, _ in kept]]
@@ -120,50 +105,3 @@ def _averages(table: Mapping[str, Any], path: Path) -> Path:
         if len(series) > 1:
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series), frameon=False)
     return path
-
-
-def _verdicts(table: Mapping[str, Any], path: Path) -> Path:
-    """Win, tie and loss of each pair, as the paper's Figure 2."""
-    pairs = table["pairs"][::-1]
-    parts = (("wins", "#4a4a4a", "", "white"), ("ties", "#ffffff", "", "black"), ("losses", "#cfcfcf", "////", "black"))
-    with _figure(path, 7.5, 1.5 + 0.55 * len(pairs)) as axes:
-        left = [0.0] * len(pairs)
-        for key, colour, hatch, ink in parts:
-            totals = [max(1, pair["wins"] + pair["ties"] + pair["losses"]) for pair in pairs]
-            widths = [100 * pair[key] / total for pair, total in zip(pairs, totals, strict=True)]
-            axes.barh(
-                range(len(pairs)), widths, 0.6, left, color=colour, hatch=hatch, edgecolor="black", label=NAMES[key]
-            )
-            for y, (pair, width, start) in enumerate(zip(pairs, widths, left, strict=True)):
-                if width >= 4:
-                    axes.text(
-                        *(start + width / 2, y, str(pair[key])),
-                        **{"ha": "center", "va": "center", "color": ink, "size": 9},
-                        bbox=None if not hatch else {"facecolor": "white", "edgecolor": "none", "pad": 1},
-                    )
-            left = [a + b for a, b in zip(left, widths, strict=True)]
-        for y, pair in enumerate(pairs):
-            axes.text(101, y, f"{100 * _value(pair['win_rate']):.1f} %", va="center", size=9)
-        axes.text(101, len(pairs) - 0.45, "win rate", va="bottom", size=8)
-        axes.set_yticks(range(len(pairs)), [f"{pair['a']}\nagainst {pair['b']}" for pair in pairs])
-        axes.set_xlim(0, 113)
-        axes.set_xticks(range(0, 101, 20))
-        axes.set_ylim(-0.5, len(pairs) - 0.2)
-        axes.set_xlabel("verdicts in per cent, counts in the bars; a tie counts half in the win rate")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(
-            loc="lower center",
-            bbox_to_anchor=(0.45, 1.02),
-            ncols=3,
-            frameon=False,
-        )
-    return path
-
-
-def _measured(value: Any) -> Measurement | None:
-    return None if value is None else msgspec.convert(value, Measurement, from_attributes=True)
-
-
-def _value(value: Any) -> float:
-    measured = _measured(value)
-    return measured.value if measured and measured.n else 0.0
