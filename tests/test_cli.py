@@ -7,11 +7,11 @@ import time
 import pytest
 import typer
 
-from humanturn import cli
+from humanturn import cli, console
 
 
 def run(capsys, *arguments):
-    status = cli._exit_code(list(arguments), debug=False)
+    status = console.exit_status(cli.app, list(arguments), debug=False)
     caught = capsys.readouterr()
     return status, caught.out, caught.err
 
@@ -60,7 +60,7 @@ def test_help_imports_nothing_heavy():
             "exclude",
         ),
         (["simulate", "--user", "embedded", "--assistant", "embedded", "--count", "0", "--out", "o"], "--count 0"),
-        (["analyze", "human", "--out", "o"], "NAME=DATA, not 'human'"),
+        (["analyze", "human", "--out", "o"], "analyze takes NAME=VALUE, not 'human'"),
         (["report", "none"], "none: no such directory"),
         (["convert", "none.json", "--to", "messages", "--out", "o"], "none.json: no such file"),
         (["fetch", "moon"], "nothing to fetch is called 'moon'"),
@@ -92,7 +92,7 @@ def test_an_unexpected_failure_points_to_debug(capsys, monkeypatch):
     assert "ZeroDivisionError" in err
     assert "--debug" in err
     with pytest.raises(ZeroDivisionError):
-        cli._exit_code(["fetch", "smollm2"], debug=True)
+        console.exit_status(cli.app, ["fetch", "smollm2"], debug=True)
 
 
 def test_a_download_without_network_is_one_sentence(capsys, monkeypatch, tmp_path):

@@ -1,14 +1,15 @@
 """The command line: one verb per stage, and no logic of its own."""
 
-import json
 import os
-import shlex
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from humanturn import console
+from humanturn.cli_evaluate import annotation, evaluation
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TQDM_DISABLE", "1")  # our own progress is shown instead of the libraries'
@@ -29,23 +30,13 @@ Out = Annotated[Path, typer.Option("--out", help="directory to write to")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with unfinished output in --out")]
 
 
-INTERRUPTED = 130
-RESUMABLE = ("train", "simulate")
-DESCRIBED = ("prepare", "train", "simulate", "analyze")
-"""Stages whose module has `describe(result)`: the result as text for a terminal."""
-
-
-def _example(command: str) -> str:
-    return f"Example:  {command}"
-
-
-@app.command(epilog=_example("humanturn demo --out runs/demo"))
+@app.command(epilog=console.example("humanturn demo --out runs/demo"))
 def demo(out: Out = Path("runs/demo")) -> None:
     """The whole loop on embedded defaults: real conversations, a real small model, CPU, ends with a report."""
     _run_recipe(Path(__file__).parent / "demo.yaml", [], out)
 
 
-@app.command(epilog=_example("humanturn run recipes/demo.yaml --set user.limit=40 --out runs/small"))
+@app.command(epilog=console.example("humanturn run recipes/demo.yaml --set user.limit=40 --out runs/small"))
 def run(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
     changes: Annotated[
@@ -57,7 +48,7 @@ def run(
     _run_recipe(recipe, changes or [], out or Path("runs") / recipe.stem)
 
 
-@app.command(epilog=_example("humanturn check recipes/demo.yaml"))
+@app.command(epilog=console.example("humanturn check recipes/demo.yaml"))
 def check(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
     changes: Annotated[
@@ -71,10 +62,10 @@ def check(
 
     found = recipes.read(recipe, changes or []).model_dump(mode="json")
     print(yaml.safe_dump(found, sort_keys=False), end="")
-    _last_line(found)
+    console.last_line(found)
 
 
-@app.command(epilog=_example("humanturn prepare sharegpt --sample 300 --out runs/data"))
+@app.command(epilog=console.example("humanturn prepare sharegpt --sample 300 --out runs/data"))
 def prepare(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="files, folders, globs, hf:DATASET, or sharegpt")
@@ -92,16 +83,16 @@ def prepare(
     from humanturn.prepare.stage import PrepareSettings
     from humanturn.prepare.stage import prepare as work
 
-    given = _given(
+    given = console.given(
         tokenizer=tokenizer, max_tokens=max_tokens, heldout=heldout, sample=sample, seed=seed, workers=workers
     )
     if language is not None:
         given["language"] = None if language == "all" else language
-    _say("prepare", work(_settings(PrepareSettings, inputs=tuple(inputs), **given), out))
+    console.say("prepare", work(console.settings(PrepareSettings, inputs=tuple(inputs), **given), out))
 
 
 @app.command(
-    epilog=_example(
+    epilog=console.example(
         "humanturn train runs/demo/prepare/train.jsonl --role user --backbone embedded --limit 16 --out runs/u"
     )
 )
@@ -132,15 +123,18 @@ def train(
 
     if full and lora is not None:
         raise InputError("--lora and --full exclude each other; give one")
-    given = _given(
+    given = console.given(
         heldout=heldout, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_tokens=max_tokens,
         limit=limit, seed=seed, lora_rank=lora, method="full" if full else None,
     )  # fmt: skip
-    _say(role, work(_settings(TrainSettings, data=data, role=role, backbone=backbone, **given), out, resume=resume))
+    console.say(
+        role,
+        work(console.settings(TrainSettings, data=data, role=role, backbone=backbone, **given), out, resume=resume),
+    )
 
 
 @app.command(
-    epilog=_example(
+    epilog=console.example(
         "humanturn simulate --user hf:runs/demo/user --assistant embedded --count 2 --rounds 2 --out runs/talk"
     )
 )
@@ -170,16 +164,16 @@ def simulate(
     from humanturn.simulate.stage import SimulateSettings
     from humanturn.simulate.stage import simulate as work
 
-    given = _given(
+    given = console.given(
         strategy=strategy, seeds=seeds, max_tokens=max_tokens, rounds=rounds, tokenizer=tokenizer,
         concurrency=concurrency, seed=seed,
     )  # fmt: skip
-    settings = _settings(SimulateSettings, user=user, assistant=assistant, count=count, **given)
-    _say("simulate", work(settings, out, resume=resume))
+    settings = console.settings(SimulateSettings, user=user, assistant=assistant, count=count, **given)
+    console.say("simulate", work(settings, out, resume=resume))
 
 
 @app.command(
-    epilog=_example(
+    epilog=console.example(
         "humanturn analyze human=runs/demo/prepare/train.jsonl ours=runs/demo/simulate/conversations.jsonl --out runs/t"
     )
 )
@@ -198,28 +192,71 @@ def analyze(
     """Measure corpora side by side (the paper's Table 5), and how well a user model predicts heldout humans."""
     from humanturn.analyze.stage import AnalyzeSettings
     from humanturn.analyze.stage import analyze as work
-    from humanturn.errors import InputError
 
-    named = dict(corpus.partition("=")[::2] for corpus in corpora)
-    if "" in named.values() or "" in named:
-        bad = next(corpus for corpus in corpora if not all(corpus.partition("=")[::2]))
-        raise InputError(f"analyze takes NAME=DATA, not {bad!r}")
-    given = _given(tokenizer=tokenizer, user=user, heldout=heldout, seed=seed)
-    _say("analyze", work(_settings(AnalyzeSettings, corpora=named, **given), out))
+    given = console.given(tokenizer=tokenizer, user=user, heldout=heldout, seed=seed)
+    console.say(
+        "analyze", work(console.settings(AnalyzeSettings, corpora=console.pairs("analyze", corpora), **given), out)
+    )
 
 
-@app.command(epilog=_example("humanturn report runs/demo"))
+@app.command(
+    epilog=console.example(
+        "humanturn scorecard hf:runs/demo/user --heldout runs/demo/prepare/heldout.jsonl --sessions 10 --out runs/c"
+    )
+)
+def scorecard(
+    user: Annotated[str, typer.Argument(metavar="SPEC", help="user model")],
+    heldout: Annotated[str, typer.Option(help="human conversations it was not trained on", metavar="FILE")],
+    out: Out,
+    baseline: Annotated[
+        str | None, typer.Option(help="told to play the user [what it was trained from]", metavar="SPEC")
+    ] = None,
+    training: Annotated[
+        str | None, typer.Option(help="what it was trained on, to look for copies", metavar="FILE")
+    ] = None,
+    sessions: Annotated[int | None, typer.Option(help="sessions to ask in [60]")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="longest turn; people's are cut there too [128]")] = None,
+    fail_under: Annotated[list[str] | None, typer.Option(metavar="ROW=NEARNESS", help="fail below; may repeat")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    resume: Resume = False,
+) -> None:
+    """How human is this user model: its turns beside other people's and a role-player's."""
+    from humanturn.analyze.scorecard import ScorecardSettings, describe
+    from humanturn.analyze.scorecard import scorecard as work
+
+    given = console.given(
+        baseline=baseline, training=training, sessions=sessions, max_tokens=max_tokens, seed=seed,
+        fail_under=console.pairs("--fail-under", fail_under or []),
+    )  # fmt: skip
+    result = work(console.settings(ScorecardSettings, user=user, heldout=heldout, **given), out, resume=resume)
+    print(describe(result.result))
+    console.say("scorecard", result)
+
+
+app.add_typer(
+    evaluation,
+    name="evaluate",
+    epilog=console.example(
+        "humanturn evaluate --model a=embedded --judge openai:j@http://localhost:8000/v1 --max-tokens 16 --out runs/e"
+    ),
+)
+app.add_typer(annotation, name="annotate", epilog=console.example("humanturn annotate serve --help"))
+
+
+@app.command(epilog=console.example("humanturn report runs/demo"))
 def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]) -> None:
     """Write RUN/report.html anew from whatever stages are there."""
     from humanturn.report.page import report as work
 
     path = work(run_dir)
     print(path)
-    _last_line({"report": str(path)})
+    console.last_line({"report": str(path)})
 
 
 @app.command(
-    epilog=_example("humanturn convert runs/demo/simulate/conversations.jsonl --to sharegpt --out runs/talk.json")
+    epilog=console.example(
+        "humanturn convert runs/demo/simulate/conversations.jsonl --to sharegpt --out runs/talk.json"
+    )
 )
 def convert(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="files of any format")],
@@ -231,71 +268,30 @@ def convert(
 
     written, left_out = work(inputs, to, out)
     print(f"{written:,} conversations written to {out}, {left_out:,} records left out")
-    _last_line({"conversations": written, "left_out": left_out, "file": str(out)})
+    console.last_line({"conversations": written, "left_out": left_out, "file": str(out)})
 
 
-@app.command(epilog=_example("humanturn fetch smollm2"))
+@app.command(epilog=console.example("humanturn fetch smollm2"))
 def fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="what to fetch")]) -> None:
     """Download a model or data set once, check it, and print where it is."""
     from humanturn.fetch import fetch as work
 
     path = work(name)
     print(path)
-    _last_line({"path": str(path)})
+    console.last_line({"path": str(path)})
 
 
 def main() -> None:
-    """Run the command line; errors are one sentence, and the exit status says their kind."""
-    arguments = sys.argv[1:]
-    global _json
-    _json = "--json" in arguments
-    debug = "--debug" in arguments
-    arguments = [a for a in arguments if a not in ("--json", "--debug")]
-    sys.exit(_exit_code(arguments, debug))
-
-
-_json = False
-
-
-def _exit_code(arguments: list[str], debug: bool) -> int:
-    from typer.exceptions import Exit, TyperException
-
-    from humanturn.errors import HumanturnError
-
-    try:
-        stopped: Any = app(arguments, prog_name="humanturn", standalone_mode=False)
-        if stopped == INTERRUPTED:  # what Typer makes of Ctrl-C
-            _say_how_to_go_on(arguments)
-        return stopped if isinstance(stopped, int) else 0
-    except Exit as stop:
-        return stop.exit_code
-    except TyperException as error:
-        print(f"error: {error.format_message()} (humanturn {arguments[0]} --help)", file=sys.stderr)
-        return 2
-    except HumanturnError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except Exception as error:
-        if debug:
-            raise
-        print(f"error: {type(error).__name__}: {error} (add --debug for the traceback)", file=sys.stderr)
-        return 1
-
-
-def _say_how_to_go_on(arguments: list[str]) -> None:
-    again = arguments
-    if arguments[0] in RESUMABLE and "--resume" not in arguments:
-        again = [*arguments, "--resume"]
-    print(f"\nstopped; what is finished is kept. To go on: humanturn {shlex.join(again)}", file=sys.stderr)
+    """The `humanturn` command."""
+    sys.exit(console.run(app))
 
 
 def _run_recipe(path: Path, changes: list[str], out: Path) -> None:
-    from humanturn import pipeline, recipe
+    from humanturn import pipeline
+    from humanturn import recipe as recipes
 
     began = time.monotonic()
-    results = pipeline.run_all(recipe.read(path, changes), out, _say_stage)
+    results = pipeline.run_all(recipes.read(path, changes), out, console.say_stage)
     summary: dict[str, Any] = {
         "heldout_nll": results["analyze"].result.get("heldout_nll") if "analyze" in results else None,
         "conversations": results["simulate"].result["conversations"] if "simulate" in results else 0,
@@ -304,42 +300,4 @@ def _run_recipe(path: Path, changes: list[str], out: Path) -> None:
         "skipped": [name for name, result in results.items() if result.skipped],
     }
     print(f"\nreport: {summary['report']}  ({summary['seconds']} s)")
-    _last_line(summary)
-
-
-def _say(name: str, result: Any) -> None:
-    """Print what one stage did, and its summary as the last line with --json."""
-    _say_stage(name, result)
-    _last_line(result.result | {"seconds": result.seconds, "skipped": result.skipped})
-
-
-def _say_stage(name: str, result: Any) -> None:
-    import importlib
-
-    print(f"{name}: {'finished before, skipped' if result.skipped else f'done in {result.seconds:.1f} s'}", flush=True)
-    if result.stage in DESCRIBED:
-        print(importlib.import_module(f"humanturn.{result.stage}.stage").describe(result.result) + "\n", flush=True)
-
-
-def _last_line(value: dict[str, Any]) -> None:
-    if _json:
-        print(json.dumps(value))
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    """The options that were given; the others keep the stage's defaults."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _settings(kind: Any, **values: Any) -> Any:
-    """Settings of a stage from options, with errors in the words of the options."""
-    import pydantic
-
-    from humanturn.errors import InputError
-
-    try:
-        return kind(**values)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "the settings"
-        raise InputError(f"{option} {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+    console.last_line(summary)

@@ -15,7 +15,8 @@ from pathlib import Path
 from humanturn.errors import HumanturnError
 from humanturn.prepare.stage import PrepareSettings, prepare
 try:
-    prepare(PrepareSettings(inputs=(sys.argv[1],), tokenizer=sys.argv[2], workers=2, max_tokens=30_000), Path(sys.argv[3]))
+    given = PrepareSettings(inputs=(sys.argv[1],), tokenizer=sys.argv[2], workers=2, max_tokens=30_000)
+    prepare(given, Path(sys.argv[3]))
 except HumanturnError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """

@@ -76,6 +76,18 @@ def scorecard(settings: ScorecardSettings, out: Path, *, resume: bool = False) -
     return done
 
 
+def describe(result: Mapping[str, Any]) -> str:
+    """The scorecard as a plain-text table: people, the user model, the role-player, and who is nearer to people."""
+    lines = [f"  {'':<34}{'people':>10}{'user model':>12}{'role-play':>12}  nearer"]
+    for row in msgspec.to_builtins(result["rows"]):
+        values = [row["sides"].get(side) for side in ("human", "user", "baseline")]
+        cells = ["" if value is None else f"{value['value']:.3f}" for value in values]
+        nearer = {"user": "user model", "baseline": "role-play"}.get(row.get("nearer") or "", "")
+        doubt = " (may be chance)" if nearer and not row.get("clear") else ""
+        lines.append(f"  {row['label']:<34}{cells[0]:>10}{cells[1]:>12}{cells[2]:>12}  {nearer}{doubt}")
+    return "\n".join(lines)
+
+
 def _scorecard(settings: ScorecardSettings, out: Path) -> dict[str, Any]:
     from humanturn import formats, tokens
     from humanturn.analyze import copying, replies, scorecard_rows

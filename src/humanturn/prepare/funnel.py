@@ -22,8 +22,8 @@ RULES = (
     "exact_duplicate",
     "prefix_duplicate",
     "near_duplicate",
-    "sample",
     "too_long",
+    "sample",
 )
 """In the order in which they are applied."""
 
