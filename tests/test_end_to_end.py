@@ -1,12 +1,15 @@
 """The README, word for word: every command it shows is run, with the real SmolLM2, on raw ShareGPT, at a small size."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import typer
 
@@ -17,13 +20,24 @@ from humanturn.conversation import Conversation
 
 ROOT = Path(__file__).parents[1]
 
+SESSIONS = 120
+"""Enough for a scorecard to have twenty heldout ones."""
+
 SMALLER = {
     "--count 50": "--count 2",
     "--max-tokens 512": "--max-tokens 256",
+    "--max-tokens 400": "--max-tokens 8",
+    "--benchmark mini --judge": "--benchmark mini --max-tokens 8 --judge",
+    "--benchmark mt-bench": "--benchmark mini --max-tokens 8",
+    "--epochs 1": "--epochs 0.4",
     "--batch-size 8": "--batch-size 4",
+    "--limit 16": "--limit 2",
+    "--sessions 10": "--sessions 10 --max-tokens 8",
+    "--max-tokens 8 --max-tokens 24": "--max-tokens 8",
+    "openai:gpt-4o ": "openai:gpt-4o@{url} ",
     "http://localhost:8000/v1": "{url}",
     "sharegpt --sample": "my_chats.json --sample",
-    "--limit 16": "--limit 2",
+    "data/mt_bench/model_judgment": "runs/score",
 }
 """What the test changes in a command, so that it ends in seconds; and where the endpoint is."""
 
@@ -48,9 +62,9 @@ def workspace(tmp_path_factory, smollm2):
     """A directory in which every command of the README has been run, in order."""
     where = tmp_path_factory.mktemp("user")
     (where / "recipes").symlink_to(ROOT / "recipes")
-    raw_sharegpt.write(where / "my_chats.json", 16)
+    raw_sharegpt.write(where / "my_chats.json", SESSIONS)
     (where / "runs").mkdir()
-    (where / "runs" / "demo").symlink_to(where / "runs" / "mine")  # the examples of --help speak of the demo's run
+    (where / "runs" / "demo").symlink_to(where / "runs" / "mine")  # pages and --help speak of the demo's run
     with chat_server() as server:
         for command in shown_commands(ROOT / "README.md"):
             run(command, where, server.url)
@@ -62,7 +76,7 @@ def test_the_loop_goes_from_raw_html_to_a_report(workspace):
     mine = where / "runs" / "mine"
     page = (mine / "report.html").read_text()
     funnel = json.loads((mine / "prepare" / "funnel.json").read_text())
-    assert funnel["steps"][0]["sessions_left"] == 16
+    assert funnel["steps"][0]["sessions_left"] == SESSIONS
     for part in ("Prepare funnel", "Training", "Corpora", "Predicting people", "Conversations"):
         assert part in page
     first = next(jsonl.read(mine / "prepare" / "train.jsonl", Conversation))
@@ -81,6 +95,33 @@ def test_the_folder_the_readme_loads_with_transformers_writes_a_user_turn(worksp
     assert done.stdout.strip()
 
 
+def test_every_page_of_the_docs_shows_commands_that_run(workspace):
+    where, url = workspace
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    commands = {page.name: shown_commands(page) for page in pages}
+    assert sum(map(len, commands.values())) >= 10
+    for command in [c for found in commands.values() for c in found if "annotate" not in c]:
+        run(command, where, url)
+    served, exported = commands["annotate.md"]
+    _serve_until_a_link_answers(served + " --port 0", where)
+    run(exported, where, url)
+
+
+def _serve_until_a_link_answers(command, where):
+    words = [sys.executable, "-m", *shlex.split(command)]
+    process = subprocess.Popen(words, cwd=where, stdout=subprocess.PIPE, text=True, env=os.environ | UNBUFFERED)
+    try:
+        links = [process.stdout.readline().split()[-1] for _ in range(4)]
+        assert httpx.get(links[1], follow_redirects=True).status_code == 200
+        assert httpx.get(links[1][:-4] + "none", follow_redirects=True).status_code >= 400
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+
+
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+
+
 def test_every_helps_example_runs(workspace):
     where, url = workspace
     verbs = typer.main.get_command(cli.app).commands
@@ -89,6 +130,7 @@ def test_every_helps_example_runs(workspace):
         assert example.split()[:2] == ["humanturn", name]
         if name not in ("demo", "run"):  # those take minutes; their recipe is checked below and in test_recipe
             run(example, where, url)
+    run(verbs["evaluate"].commands["import"].epilog.removeprefix("Example:  "), where, url)
 
 
 def test_the_demo_is_a_recipe_within_the_loop(tmp_path):
