@@ -1,5 +1,6 @@
 """The verbs of the paper's section 4: judges score answers, people compare them."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,7 +64,7 @@ annotation = typer.Typer(help="Let people compare answers blind.", no_args_is_he
 
 @annotation.command(
     epilog=console.example(
-        "humanturn annotate serve --pairs runs/score --out votes.sqlite --annotator ann --annotator bob"
+        "humanturn annotate serve --pairs runs/score --out votes.sqlite --k 2 --annotator ann --annotator bob"
     )
 )
 def serve(
@@ -99,5 +100,5 @@ def export(
     from humanturn.annotate.stage import export as work
 
     summary = work(out, to, form, pairs=pairs, plot=plot)
-    print(describe(summary))
+    print(describe(summary), file=sys.stderr)  # standard output may hold the votes
     console.last_line(summary)
