@@ -65,7 +65,7 @@ def check(
     console.last_line(found)
 
 
-@app.command(epilog=console.example("humanturn prepare sharegpt --sample 300 --out runs/data"))
+@app.command(epilog=console.example("humanturn prepare sharegpt --sample 300 --out runs/p"))
 def prepare(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="files, folders, globs, hf:DATASET, or sharegpt")
