@@ -130,3 +130,21 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
         again = subprocess.run([*command, "--resume", "--json"], capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
         assert json.loads(again.stdout.splitlines()[-1])["conversations"] == 50
+
+
+def test_an_option_of_zero_is_an_option_and_not_a_default():
+    assert console.given(heldout=0.0, seed=0, limit=None, full=False, guard=[]) == {"heldout": 0.0, "seed": 0}
+
+
+def test_prepare_takes_its_rules_from_options(capsys, tmp_path):
+    import raw_sharegpt
+
+    raw = raw_sharegpt.write(tmp_path / "raw.json", 40)
+    options = ["--sample", "10", "--stratify", "rounds,source", "--near-duplicates", "0", "--scrub", "--heldout", "0"]
+    status, out, err = run(capsys, "prepare", str(raw), *options, "--out", str(tmp_path / "o"))
+    assert status == 0, err
+    settings = json.loads((tmp_path / "o" / "manifest.json").read_text())["settings"]
+    assert settings["stratify"] == ["rounds", "source"]
+    assert (settings["near_duplicates"], settings["scrub"], settings["heldout"]) == (None, True, 0.0)
+    assert len((tmp_path / "o" / "heldout.jsonl").read_text()) == 0
+    assert "10 sessions" in out

@@ -76,6 +76,13 @@ def prepare(
     language: Annotated[str | None, typer.Option(help="language to keep, or 'all' [en]")] = None,
     heldout: Annotated[float | None, typer.Option(help="share of sessions never trained on [0.05]")] = None,
     sample: Annotated[int | None, typer.Option(help="sessions to draw; smaller draws are inside larger ones")] = None,
+    stratify: Annotated[str | None, typer.Option(help="draw each of rounds,source,language in its share")] = None,
+    near_duplicates: Annotated[
+        float | None, typer.Option(help="similarity that makes a copy; 0 keeps all [0.8]")
+    ] = None,
+    guard: Annotated[list[str] | None, typer.Option(help="benchmark questions not to train on", metavar="FILE")] = None,
+    scrub: Annotated[bool, typer.Option("--scrub", help="replace e-mails, phone and card numbers, IPs, keys")] = False,
+    refusals: Annotated[bool, typer.Option("--refusals", help="drop sessions with an answer that refuses")] = False,
     seed: Annotated[int | None, typer.Option()] = None,
     workers: Annotated[int | None, typer.Option(help="processes [all cores]")] = None,
 ) -> None:
@@ -84,8 +91,11 @@ def prepare(
     from humanturn.prepare.stage import prepare as work
 
     given = console.given(
-        tokenizer=tokenizer, max_tokens=max_tokens, heldout=heldout, sample=sample, seed=seed, workers=workers
-    )
+        tokenizer=tokenizer, max_tokens=max_tokens, heldout=heldout, sample=sample, seed=seed, workers=workers,
+        guard=guard, scrub=scrub, refusals=refusals, stratify=tuple(stratify.split(",")) if stratify else None,
+    )  # fmt: skip
+    if near_duplicates is not None:
+        given["near_duplicates"] = near_duplicates or None
     if language is not None:
         given["language"] = None if language == "all" else language
     console.say("prepare", work(console.settings(PrepareSettings, inputs=tuple(inputs), **given), out))

@@ -81,7 +81,7 @@ def last_line(value: Mapping[str, Any]) -> None:
 
 def given(**values: Any) -> dict[str, Any]:
     """The options that were given; the others keep the stage's defaults."""
-    return {name: value for name, value in values.items() if value not in (None, [], False)}
+    return {name: value for name, value in values.items() if value is not None and value is not False and value != []}
 
 
 def pairs(option: str, words: list[str]) -> dict[str, str]:
