@@ -18,6 +18,8 @@ from chat_server import chat_server
 from humanturn import cli, jsonl, recipe
 from humanturn.conversation import Conversation
 
+pytestmark = pytest.mark.timeout(1800)  # a real model on a busy CPU
+
 ROOT = Path(__file__).parents[1]
 
 SESSIONS = 120
@@ -52,7 +54,7 @@ def run(command: str, where: Path, url: str) -> str:
     for given, small in SMALLER.items():
         command = command.replace(given, small.format(url=url))
     words = [sys.executable, "-m", *shlex.split(command)]
-    done = subprocess.run(words, cwd=where, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(words, cwd=where, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
