@@ -1,12 +1,13 @@
 """The stage's result as plain text, for a terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from humanturn.analyze.corpus import COLUMNS, Column
 from humanturn.records import Measurement
+from humanturn.text_table import aligned
 
 NAMES = {
     "untrained": "untrained backbone",
@@ -33,7 +34,7 @@ def _corpora(corpora: Mapping[str, Any]) -> str:
             continue
         cells = [_cell(corpora[name]["columns"].get(column.key), column) for name in names]
         rows.append([column.label, *cells])
-    return "Corpora (mean, 95 % interval over sessions)\n" + _aligned(rows)
+    return "Corpora (mean, 95 % interval over sessions)\n" + aligned(rows)
 
 
 def _heldout(result: Mapping[str, Any]) -> str:
@@ -48,7 +49,7 @@ def _heldout(result: Mapping[str, Any]) -> str:
             )
         rows.append([NAMES.get(name, name), f"{value:.4f}", against])
     head = f"Negative log-likelihood of {result['heldout_sessions']} heldout human sessions (paired 95 % interval)\n"
-    return head + _aligned(rows)
+    return head + aligned(rows)
 
 
 def _cell(measured: Any, column: Column) -> str:
@@ -61,15 +62,3 @@ def _cell(measured: Any, column: Column) -> str:
     if m.low is None or m.high is None:
         return text
     return f"{text} [{m.low * scale:,.{column.digits}f}, {m.high * scale:,.{column.digits}f}]"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  "
-        + "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)

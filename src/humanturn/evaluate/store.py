@@ -5,7 +5,6 @@ empty) or about two in the order shown; `verdict` is the grade or `A`, `B`, `tie
 read. `error` holds why an endpoint refused for good; then there is no text.
 """
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from humanturn.errors import InputError
+from humanturn.database import open_store
 from humanturn.records import Reply
 
 SCHEMA = 1
@@ -73,17 +72,7 @@ class Store:
     """The evaluation in `path`; made when it is not there."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{path}: is no evaluation store ({error}); choose another --out") from None
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
-        elif version != SCHEMA:
-            raise InputError(f"{path}: has schema {version}, and this humanturn reads {SCHEMA}; choose another --out")
+        self._db = open_store(path, holds="evaluation", tables=_TABLES, schema=SCHEMA)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,11 +1,12 @@
 """Scores as plain text, for a terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from humanturn.records import Measurement
+from humanturn.text_table import aligned
 
 
 def describe(result: Mapping[str, Any]) -> str:
@@ -33,16 +34,16 @@ def _single(table: Mapping[str, Any]) -> list[str]:
         ]
         for name, row in models.items()
     ]
-    sections = ["Grades, 1 to 10 (mean, 95 % interval over questions)\n" + _aligned(rows)]
+    sections = ["Grades, 1 to 10 (mean, 95 % interval over questions)\n" + aligned(rows)]
     if table["categories"]:
         rows = [["", *models]]
         rows += [[c, *(_figure(row["categories"].get(c), 2) for row in models.values())] for c in table["categories"]]
-        sections.append("Grades by category\n" + _aligned(rows))
+        sections.append("Grades by category\n" + aligned(rows))
     judges = list(dict.fromkeys(judge for row in models.values() for judge in row["judges"]))
     if len(judges) > 1:
         rows = [["", *judges]]
         rows += [[name, *(_interval(row["judges"].get(j), 2) for j in judges)] for name, row in models.items()]
-        sections.append("Grades by judge\n" + _aligned(rows))
+        sections.append("Grades by judge\n" + aligned(rows))
     for key, title in (("judge_agreement", "Judges on the same answer"), ("self_consistency", "A judge asked again")):
         if table.get(key):
             found = table[key]
@@ -59,22 +60,22 @@ def _pairwise(table: Mapping[str, Any]) -> list[str]:
         rows.append([f"{pair['a']} against {pair['b']}", *_tally(pair)])
         turns = pair["turns"] if len(pair["turns"]) > 1 else {}
         rows += [[f"  turn {turn}", *_tally(part)] for turn, part in turns.items()]
-    sections = ["Comparisons, both orders asked (95 % interval over questions)\n" + _aligned(rows)]
+    sections = ["Comparisons, both orders asked (95 % interval over questions)\n" + aligned(rows)]
     if len(table["pairs"]) == 1 and table["categories"]:
         parts = table["pairs"][0]["categories"]
         rows = [rows[0], *([c, *_tally(parts[c])] for c in table["categories"] if c in parts)]
-        sections.append("By category\n" + _aligned(rows))
+        sections.append("By category\n" + aligned(rows))
     if table["ranking"]:
         rows = [["", "rating", "win rate (ties half)"]]
         for row in table["ranking"]:
             against_all = table["models"][row["model"]]["win_rate_adjusted"]
             rows.append([row["model"], _interval(row["rating"], 0), _percent(against_all)])
-        sections.append("Bradley-Terry ranking (mean 1000; 400 points are odds of 10 to 1)\n" + _aligned(rows))
+        sections.append("Bradley-Terry ranking (mean 1000; 400 points are odds of 10 to 1)\n" + aligned(rows))
     rows = [["", "n", "same verdict", "first wins", "second wins"]]
     for judge, found in table["position"].items():
         shares = ("-" if found[k] is None else f"{found[k]:.1%}" for k in ("consistent", "first", "second"))
         rows.append([judge, str(found["comparisons"]), *shares])
-    sections.append("Position bias: what a judge says when the two answers swap places\n" + _aligned(rows))
+    sections.append("Position bias: what a judge says when the two answers swap places\n" + aligned(rows))
     for key, title in (("judge_agreement", "Judges on the same pair"), ("self_consistency", "A judge asked again")):
         if table.get(key):
             found = table[key]
@@ -127,15 +128,3 @@ def _percent(value: Any) -> str:
 
 def _or_none(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.2f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  "
-        + "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)

@@ -5,7 +5,6 @@ and why it ended. `replies`: one row per reply received, in the order received; 
 refused it, and is NULL for the turns of the conversation.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 
 from humanturn.conversation import Conversation, Role, Turn
-from humanturn.errors import InputError
+from humanturn.database import open_store
 from humanturn.records import Reply
 
 SCHEMA = 1
@@ -45,19 +44,7 @@ class Store:
     """The simulation in `path`; made when it is not there."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{path}: is no simulation store ({error}); choose another --out") from None
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
-        elif version != SCHEMA:
-            raise InputError(
-                f"{path}: has schema {version}, and this humanturn reads {SCHEMA}; use the version that made it"
-            )
+        self._db = open_store(path, holds="simulation", tables=_TABLES, schema=SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
