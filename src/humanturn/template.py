@@ -179,6 +179,11 @@ def as_roleplay(messages: Sequence[Turn], preface: str = ROLEPLAY_PREFACE) -> li
     return [Turn("system", preface), *opener, *flipped]
 
 
+def with_intent(messages: Sequence[Turn], intent: str) -> list[Turn]:
+    """The conversation behind a system turn that tells a user model what its human wants (as UserLM is conditioned)."""
+    return [Turn("system", f"{USER_MODEL_PREFACE}\nWhat the human wants: {intent}"), *messages]
+
+
 def overhead(tokenizer: Any, frame: Scaffold) -> Overhead:
     """How many tokens `frame` adds to a conversation and to each of its turns."""
 

@@ -1,6 +1,6 @@
 """What every model can do: take the next turn."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -39,4 +39,12 @@ class ChatModel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and memory."""
+        ...
+
+
+class StreamingModel(ChatModel, Protocol):
+    """A model that can say its turn piece by piece."""
+
+    def stream(self, messages: Sequence[Turn], *, sampling: Sampling, seed: int) -> AsyncIterator[str | Reply]:
+        """Pieces of text as they come, and last the whole `Reply`; the pieces joined and stripped are its text."""
         ...

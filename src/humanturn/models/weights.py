@@ -20,6 +20,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Context length it was trained with, in tokens."""
     data_sha256: str
     humanturn: str
+    learned_ending: bool = False
+    """True for a user model that ends a conversation by an empty turn: its end-of-turn token alone."""
 
 
 def card(folder: Path) -> Card | None:
