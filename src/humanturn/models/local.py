@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,12 @@ class LocalModel:
             finish_reason="stop" if written.finished or cut is not None else "length",
             seconds=round(time.monotonic() - began, 3),
         )
+
+    async def stream(self, messages: Sequence[Turn], *, sampling: Sampling, seed: int) -> AsyncIterator[str | Reply]:
+        """Pieces of text as they come, and last the whole `Reply`."""
+        reply = await self.reply(messages, sampling=sampling, seed=seed)
+        yield reply.text
+        yield reply
 
     async def close(self) -> None:
         """Let go of the model's memory."""
