@@ -36,11 +36,24 @@ class ModelError(InputError):
 class EndpointError(HumanturnError):
     """A model endpoint refused, failed, or answered with something that is no reply."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None, passing: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        passing: bool = False,
+        status: int | None = None,
+        perhaps_paid: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        """Seconds to wait before asking again, where the server says so."""
         self.passing = passing
         """True when the same request may succeed later (429, 5xx, timeouts)."""
+        self.status = status
+        """HTTP status, where there was an answer."""
+        self.perhaps_paid = perhaps_paid
+        """True when the server may charge for it: it took the request, and no whole reply arrived."""
 
 
 class BudgetReachedError(HumanturnError):

@@ -28,6 +28,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: str
     """`stop`, or `length` when the token limit cut it."""
     seconds: float = 0.0
+    usd: float | None = None
+    """What it cost, where its price is known."""
 
 
 class TurnLikelihood(msgspec.Struct, frozen=True):

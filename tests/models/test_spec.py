@@ -57,11 +57,11 @@ def test_a_hub_id_that_cannot_be_had_is_one_sentence(monkeypatch):
 
 def test_an_openai_endpoint_replies_with_its_usage():
     with chat_server() as server:
-        said = reply(spec.load(f"openai:m@{server.url}"), max_tokens=9, stop=("END",))
+        said = reply(spec.load(f"openai:m@{server.url}"), max_tokens=90, stop=("END",))
         assert said.text.startswith("Tell me about")
         assert (said.prompt_tokens, said.finish_reason) == (10, "stop")
         assert server.requests[0]["stop"] == ["END"]
-        assert server.requests[0]["max_tokens"] == 9
+        assert server.requests[0]["max_tokens"] == 90
 
 
 def test_a_key_is_sent_from_the_environment_and_shown_nowhere(monkeypatch):

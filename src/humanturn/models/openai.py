@@ -1,96 +1,166 @@
 """Any server that speaks the OpenAI chat-completions protocol: OpenAI, vLLM, Ollama, OpenRouter."""
 
+import email.utils
 import os
 import time
+import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
+import aiohttp
 import msgspec
 
 from humanturn.conversation import Turn
 from humanturn.errors import EndpointError, ModelError
 from humanturn.models.model import Sampling
+from humanturn.models.spending import most_tokens
 from humanturn.records import Reply
 
 OFFICIAL = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
 TIMEOUT_S = 300.0
+KEEP_IDLE_S = 4.0
+"""Connections are given up sooner than uvicorn's 5 seconds, so that no request goes into one that just closes."""
+LARGEST_BODY = 32 << 20
+"""A longer answer is no reply to anything we ask."""
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+
+
+_decode = msgspec.json.Decoder(_Completion).decode
 
 
 class OpenAIModel:
     """A model behind `/chat/completions`. The key comes from the environment and is never stored or printed."""
 
-    def __init__(self, model: str, url: str | None) -> None:
-        key = os.environ.get(KEY)
-        if url is None and not key:
-            raise ModelError(
-                f"openai:{model} needs a key in the environment: export {KEY}=..., or name a server: openai:{model}@http://host:port/v1"
-            )
+    def __init__(self, model: str, url: str | None, *, key: str = KEY, timeout_s: float = TIMEOUT_S) -> None:
+        """`key` is the environment variable that holds the key."""
         self.name = f"openai:{model}" + (f"@{url}" if url else "")
-        self.model = model
-        self._client = httpx.AsyncClient(
-            base_url=(url or OFFICIAL).rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(TIMEOUT_S, connect=10),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=512),
-        )
+        self.model, self.key, self.timeout_s = model, key, timeout_s
+        if (url is None or key != KEY) and not os.environ.get(key):
+            raise ModelError(
+                f"{self.name} needs a key in the environment: export {key}=..."
+                + ("" if url else f", or name a server: openai:{model}@http://host:port/v1")
+            )
+        self._url = (url or OFFICIAL).rstrip("/") + "/chat/completions"
+        self._session: aiohttp.ClientSession | None = None
 
     async def reply(self, messages: Sequence[Turn], *, sampling: Sampling, seed: int) -> Reply:
         """Ask the server for the next turn; it decides whose, by its chat template."""
-        body: dict[str, Any] = {
+        asked: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in messages],
+            "messages": messages,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "seed": seed % 2**31,
         }
         if sampling.stop:
-            body["stop"] = list(sampling.stop)
+            asked["stop"] = sampling.stop
         began = time.monotonic()
         try:
-            response = await self._client.post("chat/completions", json=body)
-        except httpx.ConnectError as error:
-            raise EndpointError(
-                f"{self.name}: nothing answers there ({error}); is the server running?", passing=True
-            ) from None
-        except httpx.HTTPError as error:
-            raise EndpointError(f"{self.name}: {type(error).__name__} {error}".rstrip(), passing=True) from None
-        if response.status_code >= 400:
-            raise _refusal(self.name, response)
-        return _reply(self.name, response, time.monotonic() - began)
+            async with self._connected().post(self._url, data=msgspec.json.encode(asked)) as response:
+                body = await _body(response)
+        except aiohttp.ClientConnectorError as error:
+            said = f"{self.name}: nothing answers there ({error}); is the server running?"
+            raise EndpointError(said, passing=True) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            connected = not isinstance(error, aiohttp.ConnectionTimeoutError)
+            said = f"{self.name}: {type(error).__name__} {error}".rstrip()
+            raise EndpointError(said, passing=True, perhaps_paid=connected) from None
+        if response.status >= 400:
+            raise _refusal(self.name, response, body)
+        return _reply(self.name, body, messages, sampling, time.monotonic() - began)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    def _connected(self) -> aiohttp.ClientSession:
+        """The session, made within the running loop that it belongs to."""
+        if self._session is None:
+            key = os.environ.get(self.key)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE_S),
+                timeout=aiohttp.ClientTimeout(total=self.timeout_s, connect=min(10, self.timeout_s)),
+                headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
+                trust_env=bool(urllib.request.getproxies()),  # looked up once: aiohttp would at every request
+            )
+        return self._session
 
 
-def _refusal(name: str, response: httpx.Response) -> EndpointError:
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    if response.content_length is not None and response.content_length <= LARGEST_BODY:
+        return await response.read()
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > LARGEST_BODY:
+            response.close()
+            raise aiohttp.ClientPayloadError(f"sends more than {LARGEST_BODY >> 20} MB")
+    return bytes(body)
+
+
+def _refusal(name: str, response: aiohttp.ClientResponse, body: bytes) -> EndpointError:
     """The server's own words, shortened, and whether asking again may help."""
-    after = response.headers.get("retry-after", "")
+    said = " ".join(body[:300].decode(errors="replace").split())
     return EndpointError(
-        f"{name}: HTTP {response.status_code} {response.reason_phrase}: {' '.join(response.text[:300].split())}",
-        retry_after=float(after) if after.replace(".", "", 1).isdigit() else None,
-        passing=response.status_code in (408, 409, 425, 429) or response.status_code >= 500,
+        f"{name}: HTTP {response.status} {response.reason}: {said}",
+        retry_after=_seconds(response.headers.get("retry-after", "")),
+        passing=response.status in (408, 409, 425, 429) or response.status >= 500,
+        status=response.status,
     )
 
 
-def _reply(name: str, response: httpx.Response, seconds: float) -> Reply:
+def _seconds(after: str) -> float | None:
+    """A Retry-After header: seconds, or a date."""
+    if after.replace(".", "", 1).isdigit():
+        return float(after)
     try:
-        body = msgspec.json.decode(response.content)
-        choice = body["choices"][0]
-        text = choice["message"]["content"]
-        usage = body.get("usage") or {}
-        return Reply(
-            text=(text or "").strip(),
-            model=name,
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-            finish_reason=str(choice.get("finish_reason") or "stop"),
-            seconds=round(seconds, 3),
-        )
-    except (msgspec.MsgspecError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        return max(0.0, email.utils.parsedate_to_datetime(after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _reply(name: str, body: bytes, messages: Sequence[Turn], sampling: Sampling, seconds: float) -> Reply:
+    """The reply in `body`.
+
+    A server that writes more than it was asked for has not ended its turn, whatever it says. One that does not tell its
+    usage is counted at the most it can have been, so that caps hold.
+    """
+    try:
+        answer = _decode(body)
+        choice = answer.choices[0]
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
         raise EndpointError(
-            f"{name}: answered something that is no chat completion ({error!r})", passing=True
+            f"{name}: answered something that is no chat completion ({error!r})", passing=True, perhaps_paid=True
         ) from None
+    text, usage = (choice.message.content or "").strip(), answer.usage or _Usage()
+    written = len(text.encode()) if usage.completion_tokens is None else usage.completion_tokens
+    return Reply(
+        text=text,
+        model=name,
+        prompt_tokens=most_tokens(messages) if usage.prompt_tokens is None else usage.prompt_tokens,
+        completion_tokens=written,
+        finish_reason="length" if written > sampling.max_tokens else choice.finish_reason or "stop",
+        seconds=round(seconds, 3),
+    )

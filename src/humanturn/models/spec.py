@@ -5,11 +5,16 @@ from pathlib import Path
 from humanturn.errors import ModelError
 from humanturn.models.model import ChatModel
 
-FORMS = "embedded, hf:PATH_OR_HUB_ID, openai:MODEL, openai:MODEL@http://host:port/v1, scripted:FILE"
+FORMS = "embedded, hf:PATH_OR_HUB_ID, openai:MODEL, openai:MODEL@http://host:port/v1, pool:FILE.yaml, scripted:FILE"
 
 
-def load(spec: str) -> ChatModel:
+def load(spec: str, *, key: str | None = None, timeout_s: float | None = None) -> ChatModel:
     """The model that `spec` names, ready to reply.
+
+    Args:
+        spec: a SPEC.
+        key: environment variable that holds the key of an endpoint, when it is not the usual one.
+        timeout_s: seconds after which a request to an endpoint is given up.
 
     Raises:
         ModelError: the SPEC is malformed, or names no usable model.
@@ -20,10 +25,14 @@ def load(spec: str) -> ChatModel:
 
         return LocalModel(spec, local_folder(spec))
     if kind == "openai" and rest:
-        from humanturn.models.openai import OpenAIModel
+        from humanturn.models.openai import KEY, TIMEOUT_S, OpenAIModel
 
         model, _, url = rest.partition("@")
-        return OpenAIModel(model, url or None)
+        return OpenAIModel(model, url or None, key=key or KEY, timeout_s=timeout_s or TIMEOUT_S)
+    if kind == "pool" and rest:
+        from humanturn.models import pool
+
+        return pool.load(spec, timeout_s=timeout_s)
     if kind == "scripted" and rest:
         from humanturn.models.scripted import ScriptedModel
 
