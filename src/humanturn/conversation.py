@@ -27,7 +27,8 @@ class Conversation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """The session a segment was cut from."""
     meta: dict[str, Any] = {}
     """`context_turns`: how many leading turns only give context and stand, as a turn of their own, in an earlier
-    segment; `language`; `intent`; whatever a source knows."""
+    segment; `ends`: the human said nothing more after the last turn; `language`; `intent` (what the human wants);
+    whatever a source knows."""
 
     def rounds(self) -> int:
         """Number of user turns that are followed by an answer."""

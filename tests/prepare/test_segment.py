@@ -115,3 +115,15 @@ def test_whatever_the_lengths_the_rules_hold(lengths, first, budget):
         assert segment.context_turns == 1
         at = whole.messages.index(next(t for t in segment.messages if t.role == "user"))
         assert whole.messages[at - 1].content.endswith(segment.messages[0].content)
+
+
+def test_only_the_segment_with_the_whole_last_answer_says_that_the_session_ends_there():
+    def ends(lengths, budget=200):
+        given = session(lengths)
+        cut_ = made(Conversation(id="s", messages=given.messages, meta={"ends": True}), budget)
+        return [segment.meta.get("ends", False) for segment in cut_.segments]
+
+    assert ends([10, 20, 30, 40]) == [True]
+    assert ends([20, 60, 20, 60, 20, 60]) == [False, True]
+    assert ends([20, 400]) == [False], "its last answer was cut"
+    assert ends([20, 60, 400, 10]) == [False], "the last human turn fits no segment"

@@ -336,6 +336,21 @@ def test_real_sharegpt_gives_what_the_real_tokenizer_can_train_on(sharegpt_700, 
     assert 1000 < longest <= 1024
 
 
+def test_a_session_ends_where_its_human_left_and_not_where_a_piece_or_an_unanswered_turn_does(run):
+    said = ["what is the tide", "you are that with this"]
+    pieces = [
+        session("abcdefg_0", ["how is the sea", "slow and long"]),
+        session("abcdefg_2", ["why the moon", "night"]),
+    ]
+    last = session("hijklmn_0", ["how long is the day", "long as the night"])
+    written = run(
+        [session("whole", said), session("asking", ["what are you", "this and that", "and the moon"]), *pieces, last],
+        heldout=0.0,
+    )
+    ends = {s.id: s.meta.get("ends", False) for s in written.segments}
+    assert ends == {"whole": True, "asking": False, "abcdefg_0": False, "abcdefg_2": True, "hijklmn_0": False}
+
+
 def test_settings_are_described():
     for name, field in PrepareSettings.model_fields.items():
         assert field.description or name == "seed", name

@@ -63,7 +63,8 @@ def cut(session: Conversation, counts: Sequence[int], *, count: Count, overhead:
     """Cut a session whose turns alternate and end with an answer.
 
     Args:
-        session: its turns, tidied and repaired; an assistant turn may open it.
+        session: its turns, tidied and repaired; an assistant turn may open it. `meta.ends` (the human left after the
+            last answer) goes to the segment that holds that answer to its end.
         counts: tokens of each turn's content.
         count: counts the tokens of texts, for what has to be shortened.
         overhead: tokens that the template adds.
@@ -119,6 +120,9 @@ def _shortened(task: _Task, at: int) -> tuple[Sequence[Turn], int] | None:
 def _add(made: Cut, session: Conversation, at: int, turns: Sequence[Turn], tokens: int) -> None:
     """Add a segment whose first round is the session's at `at`."""
     meta: dict[str, Any] = dict(session.meta)
+    last = at + len(turns) - bool(at) == len(session.messages)
+    if not last or turns[-1] != session.messages[-1]:
+        meta.pop("ends", None)
     if at > 1:
         meta["context_turns"] = 1
     if at and turns[0] != session.messages[at - 1]:

@@ -84,7 +84,9 @@ class Row(msgspec.Struct, kw_only=True):
 def work(chunk: Chunk, spool: Path, rules: Rules) -> list[Row]:
     """Apply the rules to every session of a chunk; write the segments of those that pass to `spool`."""
     rows, sessions = list[Row](), list[tuple[Row, list[Turn], Conversation]]()
-    for item in read_chunk(chunk, oasst_paths=rules.oasst):
+    items = list(read_chunk(chunk, oasst_paths=rules.oasst))
+    ending = _ending(items)
+    for item in items:
         if isinstance(item, Dropped):
             rows.append(Row(id=item.id, key=item.id, source=item.source, drop=Loss("unreadable", item.reason, 0, 0, 0)))
             continue
@@ -99,11 +101,27 @@ def work(chunk: Chunk, spool: Path, rules: Rules) -> list[Row]:
         for row, turns, item in sessions:
             tokens = counts[at : at + len(turns)]
             at += len(turns)
-            segments = _judge(row, turns, tokens, item, rules)
+            segments = _judge(row, turns, tokens, item, rules, ends=item.id in ending)
             lines = b"".join(encode(segment) + b"\n" for segment in segments)
             row.offset, row.size = file.tell(), len(lines)
             file.write(lines)
     return rows
+
+
+def _ending(items: Sequence[Conversation | Dropped]) -> set[str]:
+    """Ids of the items that hold their session's last turn, as far as one chunk can tell.
+
+    Pieces of a session (ShareGPT V3) stand together in their files: the last of them ends it, unless the chunk ends
+    there too and others may follow.
+    """
+    found = [item for item in items if isinstance(item, Conversation)]
+    last = {item.session_id: item for item in found}
+    unsure = found[-1].session_id if found and found[-1].parent_id else None
+    return {
+        item.id
+        for item in last.values()
+        if item.meta.get("ends") or (item.session_id != unsure and "context_turns" not in item.meta)
+    }
 
 
 def _scrub(turns: list[Turn]) -> dict[str, int]:
@@ -118,7 +136,9 @@ def _scrub(turns: list[Turn]) -> dict[str, int]:
     return total
 
 
-def _judge(row: Row, turns: list[Turn], tokens: list[int], item: Conversation, rules: Rules) -> list[Conversation]:
+def _judge(
+    row: Row, turns: list[Turn], tokens: list[int], item: Conversation, rules: Rules, *, ends: bool
+) -> list[Conversation]:
     """Fill in the row; return the session's segments, none when a rule drops it."""
     row.user_turns, row.tokens = sum(turn.role == "user" for turn in turns), sum(tokens)
     kept, counts, row.losses = repair(turns, tokens)
@@ -137,7 +157,9 @@ def _judge(row: Row, turns: list[Turn], tokens: list[int], item: Conversation, r
     row.characters = sum(len(turn.content) for turn in kept)
     row.sketch = near.sketch(kept) if rules.near_duplicates else b""
     row.user, row.rounds, row.language = item.meta.get("user"), user_turns, language.main(heard)
-    meta = {key: value for key, value in item.meta.items() if key != "tool_turns"}
+    meta = {key: value for key, value in item.meta.items() if key not in ("tool_turns", "ends")}
+    if ends and not any(loss.rule == "trailing_user" for loss in row.losses):
+        meta["ends"] = True
     if heard:
         meta["language"] = row.language
     session = msgspec.structs.replace(item, messages=tuple(kept), meta=meta)
