@@ -62,13 +62,13 @@ def test_a_finished_simulation_asks_nobody_again(tmp_path, smollm2):
 
 def test_the_context_is_by_default_what_the_user_model_was_trained_with(tmp_path, smollm2):
     from humanturn.models.weights import Card
-    from humanturn.simulate.stage import PAPER_CONTEXT, _context
+    from humanturn.simulate import context
 
     card = Card(role="user", backbone="embedded", max_tokens=384, data_sha256="", humanturn="")
     jsonl.write_json(tmp_path / "humanturn.json", card)
-    assert _context(SimulateSettings(user=f"hf:{tmp_path}")) == 384
-    assert _context(SimulateSettings(user=f"hf:{tmp_path}", max_tokens=100)) == 100
-    assert _context(SimulateSettings(user=f"hf:{smollm2}")) == PAPER_CONTEXT
+    assert context.size(f"hf:{tmp_path}", None) == 384
+    assert context.size(f"hf:{tmp_path}", 100) == 100
+    assert context.size(f"hf:{smollm2}", None) == context.PAPER_CONTEXT
 
 
 def test_rounds_end_a_conversation_when_they_are_given(tmp_path, smollm2):

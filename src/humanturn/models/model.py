@@ -17,6 +17,8 @@ class Sampling(msgspec.Struct, frozen=True):
     top_p: float = 1.0
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
+    presence: float = 0.0
+    """Taken off the logit of every token that stands in the reply already (OpenAI's presence penalty)."""
 
 
 class ChatModel(Protocol):

@@ -1,89 +1,90 @@
-"""One conversation, from where it stands to its end."""
+"""One job, from where it stands to its end; and the loop in which a user and an assistant take turns."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from humanturn import run
 from humanturn.conversation import Turn
-from humanturn.models.model import ChatModel, Sampling
 from humanturn.records import Reply
 from humanturn.simulate import guards
 from humanturn.simulate.store import Job, Store
-from humanturn.simulate.strategies import View
-from humanturn.simulate.termination import Budget, Reason, reason_to_end
+from humanturn.simulate.table import Ask, Sitting, Table
+from humanturn.simulate.termination import learned, reason_to_end
 
-Ask = Callable[[ChatModel, Sequence[Turn], Sampling, int], Awaitable[Reply]]
-"""Gets a reply from a model, waiting and retrying as the scheduler sees fit."""
+__all__ = ["Ask", "Table", "converse", "take_turns"]
 
-
-class Table(msgspec.Struct, frozen=True):
-    """Who sits at it and what the rules are."""
-
-    user: ChatModel
-    assistant: ChatModel
-    view: View
-    """What the user is shown of the conversation (the strategy)."""
-    user_sampling: Sampling
-    assistant_sampling: Sampling
-    budget: Budget
-    rounds: int | None
-    attempts: int
-    """Replies to try for one user turn before the conversation ends for lack of an acceptable one."""
+View = Callable[[Sequence[Turn]], Sequence[Turn]]
+"""What whoever plays the user is shown of the conversation so far."""
 
 
-async def converse(job: Job, table: Table, store: Store, ask: Ask, moved: Callable[[float], None]) -> Reason:
-    """Carry `job` on from its stored turns to its end, committing every reply before asking for the next.
+async def converse(job: Job, table: Table, store: Store, ask: Ask, moved: Callable[[float], None]) -> str:
+    """Carry `job` on to its end by the table's strategy, committing every reply before asking for the next.
 
-    `moved` is called with each share of the conversation done. Returns the stop reason, which is stored.
+    `moved` is called with each share of the job done. Returns the stop reason, which is stored.
 
     Raises:
         EndpointError: a model failed for good.
     """
-    turns = store.turns(job)
-    told = 0.0
+    sitting = Sitting(job, table, store, ask, moved)
+    ended = await table.strategy(sitting)
+    store.finish(job.id, ended.reason, ended.talks, ended.filtered)
+    sitting.moved_to(1.0)
+    return ended.reason
+
+
+async def take_turns(
+    sitting: Sitting, opening: Sequence[Turn], shown: View, rounds: int | None
+) -> tuple[str, list[Turn]]:
+    """The user and the assistant take turns until the user's side ends the conversation.
+
+    Args:
+        sitting: the job.
+        opening: the turns it begins with.
+        shown: what the user is shown.
+        rounds: the rounds to end after; None for no limit.
+
+    Returns:
+        The stop reason, and the turns, which may end with a user turn that nobody answered.
+    """
+    turns, budget = list(opening), sitting.table.budget
     while True:
-        used = min(1.0, table.budget.count(turns) / table.budget.max_tokens)
-        moved(max(0.0, used - told))
-        told = max(told, used)
         if turns and turns[-1].role == "user":
-            turns.append(await _answer(job, turns, table, store, ask))
-            continue
-        reason = reason_to_end(turns, table.budget, table.rounds)
-        said = reason or await _user_turn(job, turns, table, store, ask)
+            answer = await _answer(sitting, turns)
+            if answer is None:
+                return "unanswered", turns
+            turns.append(answer)
+        prompt = shown(turns)
+        left = budget.left(prompt)
+        sitting.moved_to(max(1 - left / budget.max_tokens, len(turns) / (2 * rounds) if rounds else 0))
+        said = reason_to_end(turns, left, budget, rounds) or await _user_turn(sitting, turns, prompt, left)
         if not isinstance(said, Turn):
-            store.finish(job, said)
-            moved(1.0 - told)
-            return said
+            return said, turns
         turns.append(said)
 
 
-async def _answer(job: Job, turns: Sequence[Turn], table: Table, store: Store, ask: Ask) -> Turn:
-    attempt = store.attempts(job, len(turns))
-    while True:
-        seed = run.derived_seed(job.seed, len(turns), attempt)
-        reply = await ask(table.assistant, turns, table.assistant_sampling, seed)
-        refused = "empty" if guards.empty(reply, turns) and attempt + 1 < table.attempts else None
-        store.commit(job, len(turns), attempt, "assistant", reply, refused)
-        if refused is None:
-            return Turn("assistant", reply.text)
-        attempt += 1
+async def _answer(sitting: Sitting, turns: Sequence[Turn]) -> Turn | None:
+    table = sitting.table
+    reply = await sitting.first_good(len(turns), "assistant", turns, table.assistant_sampling, guards.silence)
+    return Turn("assistant", reply.text) if reply else None
 
 
-async def _user_turn(job: Job, turns: Sequence[Turn], table: Table, store: Store, ask: Ask) -> Turn | Reason:
+async def _user_turn(sitting: Sitting, turns: Sequence[Turn], prompt: Sequence[Turn], left: int) -> Turn | str:
     """The next user turn that passes every guard, or why there is none.
 
     A turn that the end of the context cut, not its own limit, ends the conversation: another draw would be cut too.
     """
-    left = table.budget.left(turns)
-    sampling = msgspec.structs.replace(table.user_sampling, max_tokens=min(table.user_sampling.max_tokens, left))
-    for attempt in range(store.attempts(job, len(turns)), table.attempts):
-        seed = run.derived_seed(job.seed, len(turns), attempt)
-        reply = await ask(table.user, table.view(turns), sampling, seed)
-        objection = guards.tripped(reply, turns)
-        store.commit(job, len(turns), attempt, "user", reply, objection)
+    table = sitting.table
+    longest = min(table.user_sampling.max_tokens, left)
+    sampling = msgspec.structs.replace(table.user_sampling, max_tokens=longest)
+
+    def check(reply: Reply) -> str | None:
+        ends = table.learned_ending and learned(reply, turns)
+        return None if ends else guards.tripped(reply, turns, table.guards)
+
+    for attempt in range(table.attempts):
+        reply, objection = await sitting.hear(len(turns), attempt, "user", prompt, sampling, check)
         if objection is None:
-            return Turn("user", reply.text)
-        if objection == "unfinished" and left < table.user_sampling.max_tokens and turns:
+            return Turn("user", reply.text) if reply.text.strip() else "learned"
+        if objection == "unfinished" and longest < table.user_sampling.max_tokens and turns:
             return "context"
     return "guards"

@@ -1,16 +1,16 @@
 """The simulate stage: a user and an assistant in, conversations out."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
 from humanturn import jsonl, progress, run
-from humanturn.conversation import Conversation, Turn
-from humanturn.errors import InputError, ModelError
+from humanturn.errors import InputError
 from humanturn.records import StageResult
+from humanturn.simulate.guards import Guards
 
 
 class SimulateSettings(run.Settings):
@@ -20,13 +20,24 @@ class SimulateSettings(run.Settings):
 
     user: str = pydantic.Field("", description="SPEC of the user model (or of the chat model that plays the user)")
     assistant: str = pydantic.Field("embedded", description="SPEC of whoever answers")
-    strategy: Literal["trained", "roleplay"] = "trained"
-    count: int = pydantic.Field(100, ge=1, description="conversations")
-    seeds: str | None = pydantic.Field(None, description="conversations whose first round opens ours, in turn")
+    judge: str | None = pydantic.Field(None, description="SPEC of who judges, where a strategy asks; default: the user")
+    strategy: Literal["trained", "roleplay", "self-chat", "ultrachat", "self-instruct", "evol-instruct"] = "trained"
+    count: int = pydantic.Field(100, ge=1, description="conversations (jobs of strategies that discard some)")
+    seeds: str | None = pydantic.Field(
+        None, description="conversations whose first round opens ours, in turn; or opening lines; or seed tasks"
+    )
+    intents: str | None = pydantic.Field(None, description="file of what the human wants, in turn; or meta.intent")
+    personas: str | None = pydantic.Field(None, description="file of people for roleplay to be, or builtin")
+    sdf: bool = pydantic.Field(False, description="self-chat: the judge keeps the best of four answers")
     max_tokens: int | None = pydantic.Field(
         None, ge=64, description="context that ends the conversation; default: what the user model was trained with"
     )
-    rounds: int | None = pydantic.Field(None, ge=1, description="end after this many user turns, if the context allows")
+    rounds: Annotated[int, pydantic.Field(ge=1)] | str | None = pydantic.Field(
+        None, description="end after so many user turns; or a file, from whose sessions each number is drawn"
+    )
+    ending: Literal["learned", "context"] | None = pydantic.Field(
+        None, description="learned: an empty user turn ends it; default: as the user model was trained"
+    )
     tokenizer: str | None = pydantic.Field(None, description="SPEC whose tokens count, when the user is remote")
     user_temperature: float = pydantic.Field(1.0, ge=0)
     user_top_p: float = pydantic.Field(0.95, gt=0, le=1)
@@ -35,12 +46,12 @@ class SimulateSettings(run.Settings):
     assistant_top_p: float = pydantic.Field(1.0, gt=0, le=1)
     assistant_max_tokens: int = pydantic.Field(1024, ge=1, description="and never more than the context")
     attempts: int = pydantic.Field(4, ge=1, description="replies tried for a turn that guards refuse")
+    guards: Guards = Guards()
     concurrency: int = pydantic.Field(32, ge=1, description="conversations in flight")
     retries: int = pydantic.Field(6, ge=0, description="after a passing endpoint failure")
     seed: int = 0
 
 
-PAPER_CONTEXT = 2048
 USER_ROOM = 16
 """A user turn with less room than this is not asked for; the conversation ends."""
 
@@ -54,18 +65,13 @@ def simulate(settings: SimulateSettings, out: Path, *, resume: bool = False) -> 
         InputError: settings, model or seeds cannot be used.
         EndpointError: an endpoint serves nothing at all.
     """
-    inputs = {
-        name: Path(value.removeprefix("hf:"))
-        for name, value in (("user", settings.user), ("assistant", settings.assistant), ("seeds", settings.seeds or ""))
-        if value and Path(value.removeprefix("hf:")).exists()
-    }
     if not settings.user:
         raise InputError("simulate needs a user model: --user hf:FOLDER or --user openai:MODEL@URL")
     return run.stage(
         "simulate",
         out,
         settings,
-        inputs=inputs,
+        inputs=_inputs(settings),
         outputs=("conversations.jsonl", "ledger.json"),
         work=lambda: _simulate(settings, out),
         resume=resume,
@@ -93,19 +99,36 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items(), key=lambda pair: -pair[1]))
 
 
+def _inputs(settings: SimulateSettings) -> dict[str, Path]:
+    named = {name: getattr(settings, name) for name in ("user", "assistant", "judge", "seeds", "intents", "personas")}
+    named["rounds"] = settings.rounds if isinstance(settings.rounds, str) else None
+    paths = {name: Path(value.removeprefix("hf:")) for name, value in named.items() if value}
+    return {name: path for name, path in paths.items() if path.exists()}
+
+
 def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:
     from humanturn.models import spec
-    from humanturn.simulate.conversation_loop import Table
+    from humanturn.simulate import context
+    from humanturn.simulate.start import started
     from humanturn.simulate.store import Store
     from humanturn.simulate.strategies import STRATEGIES
+    from humanturn.simulate.table import Table
     from humanturn.simulate.termination import Budget
 
-    budget = Budget(_context(settings), USER_ROOM, _context_counter(settings))
+    budget = Budget(
+        context.size(settings.user, settings.max_tokens),
+        USER_ROOM,
+        context.counter(settings.user, settings.tokenizer, settings.strategy),
+    )
+    strategy = STRATEGIES[settings.strategy]
+    card = context.user_card(settings.user)
+    start = started(settings, strategy, budget)
     store = Store(out / "store.sqlite")
     table = Table(
+        strategy=strategy.play,
         user=spec.load(settings.user),
         assistant=spec.load(settings.assistant),
-        view=STRATEGIES[settings.strategy],
+        judge=spec.load(settings.judge or settings.user),
         user_sampling=_sampling(settings.user_temperature, settings.user_top_p, settings.user_max_tokens),
         assistant_sampling=_sampling(
             settings.assistant_temperature,
@@ -113,11 +136,15 @@ def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:
             min(settings.assistant_max_tokens, budget.max_tokens),
         ),
         budget=budget,
-        rounds=settings.rounds,
         attempts=settings.attempts,
+        guards=settings.guards,
+        learned_ending=settings.ending == "learned" or (not settings.ending and bool(card and card.learned_ending)),
+        sdf=settings.sdf,
+        tasks=start.tasks,
+        wave=strategy.wave(settings.count),
     )
     try:
-        skipped = _add_jobs(settings, store, budget)
+        store.add_jobs(start.jobs)
         store.reopen_failed()
         asyncio.run(_carry_on(settings, table, store))
         written = jsonl.write(out / "conversations.jsonl", store.conversations(settings.strategy))
@@ -127,80 +154,27 @@ def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:
     jsonl.write_json(out / "ledger.json", summary["spent"])
     if not written:
         raise InputError(f"{out}: no conversation came about: {summary['errors'] or summary['guards']}")
-    return {"conversations": written, "seeds_too_long": skipped, **summary}
+    return {"conversations": written, "seeds_too_long": start.too_long, **summary}
 
 
 async def _carry_on(settings: SimulateSettings, table: Any, store: Any) -> None:
     from humanturn.simulate.scheduler import run_all
+    from humanturn.simulate.strategies import STRATEGIES
 
-    jobs = store.jobs("open")
+    settle = STRATEGIES[settings.strategy].settle
     try:
         with progress.bar("simulate", settings.count, "conversations") as advance:
-            advance(settings.count - len(jobs))
-            await run_all(jobs, table, store, concurrency=settings.concurrency, retries=settings.retries, moved=advance)
+            advance(settings.count - len(store.jobs("open")))
+            for first in range(0, settings.count, table.wave):
+                wave = range(first, first + table.wave)
+                jobs = [job for job in store.jobs("open") if job.id in wave]
+                await run_all(
+                    jobs, table, store, concurrency=settings.concurrency, retries=settings.retries, moved=advance
+                )
+                settle(store, wave.start, wave.stop)
     finally:
-        await table.user.close()
-        await table.assistant.close()
-
-
-def _add_jobs(settings: SimulateSettings, store: Any, budget: Any) -> int:
-    """Put the jobs into the store; returns how many seeds were too long to leave room for a user turn."""
-    from humanturn.simulate.store import Job, openings
-
-    seeds: list[tuple[str, tuple[Turn, ...]]] = []
-    skipped = 0
-    if settings.seeds:
-        everything = openings(_read_seeds(Path(settings.seeds)))
-        seeds = [seed for seed in everything if budget.left(seed[1]) >= USER_ROOM]
-        skipped = len(everything) - len(seeds)
-        if not seeds:
-            raise InputError(f"{settings.seeds}: no seed fits the {budget.max_tokens} tokens; raise --max-tokens")
-    jobs = []
-    for i in range(settings.count):
-        source, opening = seeds[i % len(seeds)] if seeds else (None, ())
-        jobs.append(Job(i, run.derived_seed(settings.seed, i), opening, source))
-    store.add_jobs(jobs)
-    return skipped
-
-
-def _read_seeds(path: Path) -> Sequence[Conversation]:
-    from humanturn.formats import read_conversations
-
-    return list(read_conversations(path))
-
-
-def _context(settings: SimulateSettings) -> int:
-    """The context in tokens: as given, or what a user model of ours was trained with, or the paper's 2,048."""
-    from humanturn.models import weights
-
-    folder = Path(settings.user.removeprefix("hf:"))
-    card = weights.card(folder) if settings.max_tokens is None and folder.is_dir() else None
-    return settings.max_tokens or (card.max_tokens if card else PAPER_CONTEXT)
-
-
-def _context_counter(settings: SimulateSettings) -> Any:
-    """Tokens of a rendered conversation, in the tokens of the user model or of `tokenizer`."""
-    from humanturn import template, tokens
-    from humanturn.models import spec
-
-    name = settings.tokenizer or settings.user
-    if not name.startswith(("hf:", "embedded")):
-        raise ModelError(f"{name} does not tell its tokens; add --tokenizer SPEC, a model with the same tokenizer")
-    folder = spec.local_folder(name)
-    loaded = tokens.FileTokenizer(folder)
-    if name == settings.user and settings.strategy == "trained" and template.opens(loaded) != "user":
-        raise ModelError(
-            f"{name} answers users, it does not play one (its chat template opens {template.opens(loaded)} turns);"
-            " train a user model from it, or add --strategy roleplay"
-        )
-    extra = template.overhead(loaded, template.scaffold(loaded))
-    count = tokens.counter(folder)
-
-    def rendered(turns: Sequence[Turn]) -> int:
-        contents = sum(count([turn.content for turn in turns]))
-        return extra.preface + contents + sum(extra.per_turn[turn.role] for turn in turns)
-
-    return rendered
+        for model in (table.user, table.assistant, table.judge):
+            await model.close()
 
 
 def _sampling(temperature: float, top_p: float, max_tokens: int) -> Any:

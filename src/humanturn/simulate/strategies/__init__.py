@@ -1,10 +1,36 @@
-"""Ways to produce user turns: what whoever plays the user is shown of the conversation so far."""
+"""Ways to produce user turns, all on the same engine, store and budget."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
+from typing import Literal
 
-from humanturn.conversation import Turn
-from humanturn.simulate.strategies import roleplay, trained
+import msgspec
 
-View = Callable[[Sequence[Turn]], Sequence[Turn]]
+from humanturn.simulate.store import Store
+from humanturn.simulate.strategies import evol_instruct, roleplay, self_chat, self_instruct, trained, ultrachat
+from humanturn.simulate.table import Ended, Sitting
 
-STRATEGIES: dict[str, View] = {"trained": trained.shown, "roleplay": roleplay.shown}
+
+class Strategy(msgspec.Struct, frozen=True):
+    """How a job is carried to its end, and which jobs may run together."""
+
+    play: Callable[[Sitting], Awaitable[Ended]]
+    starts: Literal["free", "question", "tasks"] = "free"
+    """What it begins with when no seeds are given: nothing, a task of ours as a question, or all of them as a pool."""
+    wave: Callable[[int], int] = lambda count: count
+    """Of so many jobs, how many make a wave; a wave begins when the one before it has ended."""
+    settle: Callable[[Store, int, int], None] = lambda store, first, stop: None
+    """What is decided in job order when jobs `first` to `stop`, a wave, have ended."""
+
+
+STRATEGIES = {
+    "trained": Strategy(trained.play),
+    "roleplay": Strategy(roleplay.play),
+    "self-chat": Strategy(self_chat.play, starts="question"),
+    "ultrachat": Strategy(ultrachat.play),
+    "self-instruct": Strategy(
+        self_instruct.play, starts="tasks", wave=lambda count: self_instruct.WAVE, settle=self_instruct.settle
+    ),
+    "evol-instruct": Strategy(
+        evol_instruct.play, starts="question", wave=lambda count: -(-count // evol_instruct.ROUNDS)
+    ),
+}
