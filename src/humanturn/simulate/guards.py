@@ -42,6 +42,7 @@ _ASSISTANT = re.compile(
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(r"<\|[a-z_]+\|>|</?s>|\[/?INST\]|^(?:user|assistant|human|system):?\s*\n", re.IGNORECASE)
+_WORD = re.compile(r"\w+")
 _LABEL = re.compile(r"\n\s*(?:assistant|ai|chatgpt|bot)\s*:", re.IGNORECASE)
 _THANKS = re.compile(
     r"^\W*(?:(?:ok|okay|great|perfect|awesome|wow)\W+)*"
@@ -88,12 +89,10 @@ def repeats(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
 
 def copies(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
     """Nearly all of it stands, run of words by run of words, in the user turn or the answer before it."""
-    words = _normal(reply.text).split()
-    runs = _runs(words)
-    if len(words) < limits.copied_words:
+    if len(_WORD.findall(reply.text)) < limits.copied_words:
         return False
-    earlier = (turn.content for turn in before[-2:])
-    return any(len(runs & _runs(_normal(text).split())) > limits.copied * len(runs) for text in earlier)
+    runs = _runs(reply.text)
+    return any(len(runs & _runs(turn.content)) > limits.copied * len(runs) for turn in before[-2:])
 
 
 def thanks_again(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
@@ -124,7 +123,8 @@ def only_thanks(text: str) -> bool:
     return _THANKS.match(text) is not None
 
 
-def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = _WORD.findall(text.lower())
     return {tuple(words[at : at + 4]) for at in range(len(words) - 3)}
 
 
