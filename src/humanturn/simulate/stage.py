@@ -1,14 +1,15 @@
 """The simulate stage: a user and an assistant in, conversations out."""
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from humanturn import jsonl, progress, run
-from humanturn.errors import InputError
+from humanturn import formats, jsonl, progress, run
+from humanturn.errors import BudgetReachedError, InputError
 from humanturn.records import StageResult
 from humanturn.simulate.guards import Guards
 
@@ -16,7 +17,7 @@ from humanturn.simulate.guards import Guards
 class SimulateSettings(run.Settings):
     """Settings of `humanturn simulate`."""
 
-    free: ClassVar[frozenset[str]] = frozenset({"concurrency", "retries"})
+    free: ClassVar[frozenset[str]] = frozenset({"concurrency", "retries", "timeout", "budget", "prices", "format"})
 
     user: str = pydantic.Field("", description="SPEC of the user model (or of the chat model that plays the user)")
     assistant: str = pydantic.Field("embedded", description="SPEC of whoever answers")
@@ -49,6 +50,12 @@ class SimulateSettings(run.Settings):
     guards: Guards = Guards()
     concurrency: int = pydantic.Field(32, ge=1, description="conversations in flight")
     retries: int = pydantic.Field(6, ge=0, description="after a passing endpoint failure")
+    timeout: float = pydantic.Field(300.0, gt=0, description="seconds after which an endpoint's reply is given up")
+    budget: str | None = pydantic.Field(None, description="cap on what is spent: 5usd or 2Mtok")
+    prices: dict[str, tuple[float, float]] = pydantic.Field(
+        {}, description="USD for a million prompt and completion tokens, by SPEC"
+    )
+    format: Literal["jsonl", "parquet"] = pydantic.Field("jsonl", description="parquet: that beside the JSONL")
     seed: int = 0
 
 
@@ -64,10 +71,11 @@ def simulate(settings: SimulateSettings, out: Path, *, resume: bool = False) -> 
     Raises:
         InputError: settings, model or seeds cannot be used.
         EndpointError: an endpoint serves nothing at all.
+        BudgetReachedError: the cap is reached; what is finished is written.
     """
     if not settings.user:
         raise InputError("simulate needs a user model: --user hf:FOLDER or --user openai:MODEL@URL")
-    return run.stage(
+    done = run.stage(
         "simulate",
         out,
         settings,
@@ -76,6 +84,9 @@ def simulate(settings: SimulateSettings, out: Path, *, resume: bool = False) -> 
         work=lambda: _simulate(settings, out),
         resume=resume,
     )
+    if settings.format == "parquet":
+        formats.convert([out / "conversations.jsonl"], "parquet", out / "conversations.parquet")
+    return done
 
 
 def describe(result: Mapping[str, Any]) -> str:
@@ -107,8 +118,7 @@ def _inputs(settings: SimulateSettings) -> dict[str, Path]:
 
 
 def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:
-    from humanturn.models import spec
-    from humanturn.simulate import context
+    from humanturn.simulate import context, seats
     from humanturn.simulate.start import started
     from humanturn.simulate.store import Store
     from humanturn.simulate.strategies import STRATEGIES
@@ -123,12 +133,12 @@ def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:
     strategy = STRATEGIES[settings.strategy]
     card = context.user_card(settings.user)
     start = started(settings, strategy, budget)
+    specs = {"user": settings.user, "assistant": settings.assistant, "judge": settings.judge or settings.user}
     store = Store(out / "store.sqlite")
+    ledger = seats.open_ledger(specs, settings.budget, settings.prices, store)
     table = Table(
         strategy=strategy.play,
-        user=spec.load(settings.user),
-        assistant=spec.load(settings.assistant),
-        judge=spec.load(settings.judge or settings.user),
+        **seats.seated(specs, ledger, settings.timeout),
         user_sampling=_sampling(settings.user_temperature, settings.user_top_p, settings.user_max_tokens),
         assistant_sampling=_sampling(
             settings.assistant_temperature,
@@ -146,32 +156,60 @@ def _simulate(settings: SimulateSettings, out: Path) -> dict[str, Any]:
     try:
         store.add_jobs(start.jobs)
         store.reopen_failed()
-        asyncio.run(_carry_on(settings, table, store))
-        written = jsonl.write(out / "conversations.jsonl", store.conversations(settings.strategy))
-        summary = store.summary()
+        expected = _estimate(settings, table, specs)
+        try:
+            asyncio.run(_carry_on(settings, table, store, ledger))
+        except BudgetReachedError:
+            _write(settings, store, out)
+            raise
+        written, summary = _write(settings, store, out)
     finally:
         store.close()
-    jsonl.write_json(out / "ledger.json", summary["spent"])
     if not written:
         raise InputError(f"{out}: no conversation came about: {summary['errors'] or summary['guards']}")
-    return {"conversations": written, "seeds_too_long": start.too_long, **summary}
+    return {"conversations": written, "seeds_too_long": start.too_long, "estimate": expected, **summary}
 
 
-async def _carry_on(settings: SimulateSettings, table: Any, store: Any) -> None:
+def _write(settings: SimulateSettings, store: Any, out: Path) -> tuple[int, dict[str, Any]]:
+    """The finished conversations and the ledger; returns how many there are, and the summary."""
+    written = jsonl.write(out / "conversations.jsonl", store.conversations(settings.strategy))
+    summary = store.summary()
+    jsonl.write_json(out / "ledger.json", summary["spent"])
+    return written, summary
+
+
+def _estimate(settings: SimulateSettings, table: Any, specs: Mapping[str, str]) -> dict[str, Any]:
+    """What the whole simulation will take, said before it begins."""
+    from humanturn.simulate import seats
+    from humanturn.simulate.estimate import describe, estimate
+
+    rounds = settings.rounds if isinstance(settings.rounds, int) else None
+    samplings = {"user": table.user_sampling, "assistant": table.assistant_sampling}
+    models = {seat: seats.dearest(specs[seat], settings.prices) for seat in samplings}
+    found = estimate(settings.count, table.budget.max_tokens, rounds, samplings, models, settings.prices)
+    print(describe(found, settings.count), file=sys.stderr, flush=True)
+    return found
+
+
+async def _carry_on(settings: SimulateSettings, table: Any, store: Any, ledger: Any) -> None:
     from humanturn.simulate.scheduler import run_all
     from humanturn.simulate.strategies import STRATEGIES
 
     settle = STRATEGIES[settings.strategy].settle
     try:
         with progress.bar("simulate", settings.count, "conversations") as advance:
-            advance(settings.count - len(store.jobs("open")))
+            advance(settings.count - store.count("open"))
             for first in range(0, settings.count, table.wave):
-                wave = range(first, first + table.wave)
-                jobs = [job for job in store.jobs("open") if job.id in wave]
                 await run_all(
-                    jobs, table, store, concurrency=settings.concurrency, retries=settings.retries, moved=advance
+                    store.jobs("open", first, first + table.wave),
+                    table,
+                    store,
+                    ledger,
+                    concurrency=min(settings.concurrency, table.wave),
+                    retries=settings.retries,
+                    moved=advance,
                 )
-                settle(store, wave.start, wave.stop)
+                settle(store, first, first + table.wave)
     finally:
         for model in (table.user, table.assistant, table.judge):
             await model.close()

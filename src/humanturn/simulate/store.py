@@ -26,6 +26,8 @@ from humanturn.records import Reply
 from humanturn.simulate.ledger import Lost
 
 SCHEMA = 2
+PAGE = 256
+"""Jobs read at a time."""
 
 Seat = Literal["user", "assistant", "judge"]
 """Who was asked."""
@@ -82,9 +84,7 @@ class Store:
 
     def add_jobs(self, jobs: Iterable[Job]) -> None:
         """Add the jobs that are not there yet."""
-        rows = [
-            (j.id, j.seed, _json(j.opening), j.source, j.intent, j.persona, j.rounds, j.category) for j in jobs
-        ]  # fmt: skip
+        rows = ((j.id, j.seed, _json(j.opening), j.source, j.intent, j.persona, j.rounds, j.category) for j in jobs)
         with self._db:
             self._db.execute("BEGIN")
             self._db.executemany(
@@ -93,16 +93,31 @@ class Store:
                 rows,
             )
 
-    def jobs(self, status: str) -> list[Job]:
-        """Jobs of one status, in order."""
-        rows = self._db.execute(
-            "SELECT id, seed, opening, source, intent, persona, rounds, category FROM jobs WHERE status = ?"
-            " ORDER BY id",
-            (status,),
-        )
-        return [
-            Job(number, seed, msgspec.json.decode(opening, type=Talk), *given) for number, seed, opening, *given in rows
-        ]
+    def jobs(self, status: str, first: int = 0, stop: int | None = None) -> Iterator[Job]:
+        """Jobs of one status from `first` to `stop`, in order, a page at a time: there may be millions."""
+        while True:
+            rows = self._db.execute(
+                "SELECT id, seed, opening, source, intent, persona, rounds, category FROM jobs"
+                " WHERE id >= ? AND id < ? AND status = ? ORDER BY id LIMIT ?",
+                (first, 2**62 if stop is None else stop, status, PAGE),
+            ).fetchall()
+            for number, seed, opening, *given in rows:
+                yield Job(number, seed, msgspec.json.decode(opening, type=Talk), *given)
+            if len(rows) < PAGE:
+                return
+            first = rows[-1][0] + 1
+
+    def count(self, status: str) -> int:
+        """How many jobs have this status."""
+        return int(self._db.execute("SELECT COUNT(*) FROM jobs WHERE status = ?", (status,)).fetchone()[0])
+
+    def spent(self) -> list[tuple[str, int, int, float | None]]:
+        """(model, prompt tokens, completion tokens, dollars or None where no price was known), lost calls included."""
+        return self._db.execute(
+            "SELECT model, SUM(prompt_tokens), SUM(completion_tokens), SUM(usd) FROM (SELECT model, prompt_tokens,"
+            " completion_tokens, usd FROM replies UNION ALL SELECT model, prompt_tokens, completion_tokens, usd"
+            " FROM lost) GROUP BY model, usd IS NULL"
+        ).fetchall()
 
     def replies(self, job: int) -> dict[tuple[int, int], tuple[Reply, str | None]]:
         """Every reply the job has received, with what refused it, by (position, attempt)."""
