@@ -149,10 +149,10 @@ def train(
     )
 )
 def simulate(
-    user: Annotated[str, typer.Option(help="who plays the user", metavar="SPEC")],
-    assistant: Annotated[str, typer.Option(help="who answers", metavar="SPEC")],
-    count: Annotated[int, typer.Option(help="conversations")],
     out: Out,
+    user: Annotated[str | None, typer.Option(help="who plays the user", metavar="SPEC")] = None,
+    assistant: Annotated[str | None, typer.Option(help="who answers", metavar="SPEC")] = None,
+    count: Annotated[int | None, typer.Option(help="conversations")] = None,
     strategy: Annotated[
         str | None, typer.Option(help="trained, or roleplay: a chat model told to be a user [trained]")
     ] = None,
@@ -166,20 +166,41 @@ def simulate(
     tokenizer: Annotated[
         str | None, typer.Option(help="counts the context when the user is a remote endpoint", metavar="SPEC")
     ] = None,
+    budget: Annotated[str | None, typer.Option(help="cap on what is spent: 5usd or 2Mtok")] = None,
+    price: Annotated[
+        list[str] | None, typer.Option(help="USD for a million tokens read, written", metavar="SPEC=IN,OUT")
+    ] = None,
     concurrency: Annotated[int | None, typer.Option(help="conversations in flight [32]")] = None,
+    form: Annotated[Literal["jsonl", "parquet"] | None, typer.Option("--format", help="beside the JSONL")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     resume: Resume = False,
+    status: Annotated[bool, typer.Option("--status", help="only say how the simulation in --out is doing")] = False,
 ) -> None:
     """Let a user model talk with any assistant until its context ends each conversation."""
+    from humanturn.errors import InputError
     from humanturn.simulate.stage import SimulateSettings
     from humanturn.simulate.stage import simulate as work
 
+    if status:
+        _say_status(out)
+        return
+    if user is None or assistant is None or count is None:
+        raise InputError("simulate needs --user, --assistant and --count; only --status does without")
     given = console.given(
         strategy=strategy, seeds=seeds, max_tokens=max_tokens, rounds=rounds, tokenizer=tokenizer,
-        concurrency=concurrency, seed=seed,
+        concurrency=concurrency, seed=seed, budget=budget, format=form, prices=console.prices(price or []),
     )  # fmt: skip
     settings = console.settings(SimulateSettings, user=user, assistant=assistant, count=count, **given)
     console.say("simulate", work(settings, out, resume=resume))
+
+
+def _say_status(out: Path) -> None:
+    from humanturn.simulate.status import describe
+    from humanturn.simulate.status import status as work
+
+    found = work(out)
+    print(describe(found))
+    console.last_line(found)
 
 
 @app.command(

@@ -81,7 +81,7 @@ def last_line(value: Mapping[str, Any]) -> None:
 
 def given(**values: Any) -> dict[str, Any]:
     """The options that were given; the others keep the stage's defaults."""
-    return {name: value for name, value in values.items() if value is not None and value is not False and value != []}
+    return {name: value for name, value in values.items() if value is not None and value is not False and value not in ([], {})}
 
 
 def pairs(option: str, words: list[str]) -> dict[str, str]:
@@ -96,6 +96,25 @@ def pairs(option: str, words: list[str]) -> dict[str, str]:
     if bad is not None:
         raise InputError(f"{option} takes NAME=VALUE, not {bad!r}")
     return dict(word.partition("=")[::2] for word in words)
+
+
+def prices(words: list[str]) -> dict[str, tuple[float, float]]:
+    """SPEC=IN,OUT words as prices; a SPEC may hold `=`, a price does not.
+
+    Raises:
+        InputError: a word is not of that form.
+    """
+    from humanturn.errors import InputError
+
+    found = {}
+    for word in words:
+        spec, _, price = word.rpartition("=")
+        try:
+            read, written = map(float, price.split(","))
+        except ValueError:
+            raise InputError(f"--price takes SPEC=IN,OUT in USD for a million tokens, not {word!r}") from None
+        found[spec] = (read, written)
+    return found
 
 
 def settings(kind: Any, **values: Any) -> Any:
