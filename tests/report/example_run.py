@@ -10,6 +10,8 @@ from humanturn.analyze.corpus import COLUMNS, Session, measure
 from humanturn.conversation import Conversation, Turn
 from humanturn.records import Measurement, TurnLikelihood
 
+HUMANS = 20
+
 WORDS = (
     *("how", "can", "i", "write", "a", "short", "reply", "to", "the", "email", "about", "our", "new", "product"),
     *("launch", "next", "week", "please", "make", "it", "friendlier", "and", "add", "python", "code", "that", "reads"),
@@ -44,24 +46,27 @@ HOSTILE = (
 def write(folder: Path, *, conversations: int = 40, hostile: bool = True) -> Path:
     """Make the run in `folder` and return it."""
     draw = random.Random(7)
-    _prepare(folder / "prepare")
+    _prepare(folder / "prepare", HOSTILE if hostile else ())
     for name, start in (("user", 3.4), ("assistant", 2.1)):
         _training(folder / name, draw, start)
     _simulate(folder / "simulate", draw, conversations, HOSTILE if hostile else ())
     _analyze(folder / "analyze", draw)
     _scorecard(folder / "scorecard")
+    _evaluate(folder / "evaluate", "single")
+    _evaluate(folder / "duel", "pairwise")
+    _annotate(folder / "annotate")
     (folder / "recipe.yaml").write_text("seed: 0\nprepare:\n  inputs: [raw.json]\n  max_tokens: 2048\n")
     return folder
 
 
-def _manifest(folder: Path, stage: str, result: dict, seconds: float = 75.3) -> None:
+def _manifest(folder: Path, stage: str, result: dict, seconds: float = 75.3, **settings: object) -> None:
     mark = run.InputMark("3f" * 32, 125_509_632, 0)
     jsonl.write_json(
         folder / "manifest.json",
         run.Manifest(
             stage=stage,
             status="done",
-            settings={"seed": 0, "tokenizer": "embedded", "limit": None},
+            settings={"seed": 0, "tokenizer": "embedded", "limit": None} | settings,
             inputs={"data": mark},
             versions=run.versions(),
             started=run.now(),
@@ -71,7 +76,7 @@ def _manifest(folder: Path, stage: str, result: dict, seconds: float = 75.3) -> 
     )
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, hostile: tuple[str, ...]) -> None:
     left, turns, tokens, steps = 17_671, 118_000, 31_000_000, []
     for rule, share in (
         ("read", 0.0),
@@ -92,8 +97,16 @@ def _prepare(folder: Path) -> None:
                 "tokens_left": tokens,
             }
         )
-    jsonl.write_json(folder / "funnel.json", {"steps": steps, "segments": {"train": 21_402, "heldout": 1_120}})
-    _manifest(folder, "prepare", {"sessions": left})
+    parts = {"sessions": 4_000, "segments": 21_402, "turns": 90_120, "user_turns": 44_870, "tokens": 24_000_000}
+    heldout = {"sessions": HUMANS, "segments": HUMANS, "turns": 40, "user_turns": 20, "tokens": 9_120}
+    jsonl.write_json(folder / "funnel.json", {"steps": steps, "segments": {"train": parts, "heldout": heldout}})
+    said = (*hostile[:4], *(f"how do I sort list number {n}?" for n in range(HUMANS)))[:HUMANS]
+    people = (
+        Conversation(id=f"human-{n:03d}", messages=(Turn("user", text), Turn("assistant", "Like this.")) * (1 + n % 3))
+        for n, text in enumerate(said)
+    )
+    jsonl.write(folder / "heldout.jsonl", people)
+    _manifest(folder, "prepare", {"sessions": left}, language="en", scrub=False)
 
 
 def _training(folder: Path, draw: random.Random, start: float) -> None:
@@ -149,7 +162,8 @@ def _simulate(folder: Path, draw: random.Random, count: int, hostile: tuple[str,
         ("user", "hf:runs/spring/user", 830, 905_220, 31_004, 18),
     ]
     jsonl.write_json(folder / "ledger.json", [dict(zip(keys, row, strict=True)) for row in spent])
-    _manifest(folder, "simulate", {"conversations": count, "errors": {"<b>refused</b>": 2}}, 128.0)
+    result = {"conversations": count, "errors": {"<b>refused</b>": 2}}
+    _manifest(folder, "simulate", result, 128.0, user="hf:runs/spring/user", assistant="em`bed|ded")
 
 
 def _analyze(folder: Path, draw: random.Random) -> None:
@@ -192,7 +206,8 @@ def _analyze(folder: Path, draw: random.Random) -> None:
         for n, name in enumerate("abcdef")
     }
     jsonl.write_json(folder / "correlations.json", correlation.correlate(statistics, scores))
-    _manifest(folder, "analyze", {}, 41.0)
+    measured = {"human": "runs/spring/prepare/train.jsonl", "simulated": "runs/spring/simulate/conversations.jsonl"}
+    _manifest(folder, "analyze", {}, 41.0, corpora=measured)
 
 
 def hash_of(session: str, turn: int) -> int:
@@ -209,6 +224,8 @@ def _scorecard(folder: Path) -> None:
             "z": far * 3,
             "share": far / 2,
             "level": 0.95 - far / 3,
+            "divergence": far * 2,
+            "f1": 0.9 - far,
             "nll": 3 + far,
         }
         return {
@@ -227,3 +244,56 @@ def _scorecard(folder: Path) -> None:
     }
     jsonl.write_json(folder / "scorecard.json", result)
     _manifest(folder, "scorecard", {}, 300.0)
+
+
+MODELS = ("<i>plain</i>", "trained", "other")
+
+
+def _evaluate(folder: Path, mode: str) -> None:
+    """Three models on MT-Bench: grades, or comparisons by one fair judge and one that goes by the place."""
+    from humanturn.evaluate import pairwise, scores
+    from humanturn.evaluate.benchmarks import known_categories
+    from humanturn.evaluate.fastchat import PairRow, SingleRow
+
+    draw, categories = random.Random(3), known_categories(range(81, 161))
+    result: dict = {"benchmark": "mt-bench", "mode": mode, "refused_judgments": 3}
+    result["answers"] = {MODELS[1]: {"cut": 4, "empty": 1, "refused": 0}}
+    if mode == "single":
+        rows = [
+            SingleRow(q, model, (judge, "single-v1"), turn, draw.choice([-1, 3 + n, 5 + n, 6 + n, 7.5]), repeat=repeat)
+            for q in range(81, 161)
+            for turn in (1, 2)
+            for n, model in enumerate(MODELS)
+            for judge in ("gpt", "other-judge")
+            for repeat in (0, 1)
+        ]
+        result["single"] = scores.table(rows, categories)
+    else:
+        sides = ("model_1", "model_2", "tie", "error")
+        games = [
+            PairRow(q, a, b, (judge, "pair-v2"), turn, *(one if judge == "fair" else ("model_1", "model_2")))
+            for q in range(81, 161)
+            for turn in (1, 2)
+            for a, b in ((MODELS[0], MODELS[1]), (MODELS[0], MODELS[2]), (MODELS[1], MODELS[2]))
+            for judge in ("fair", "first")
+            for one in [(draw.choices(sides, (2, 4, 3, 1))[0],) * 2]
+        ]
+        result["pairwise"] = pairwise.table(games, categories)
+    jsonl.write_json(folder / "scores.json", result)
+    spent = {"replies": 640, "prompt_tokens": 300_000, "completion_tokens": 60_000, "discarded": 12}
+    ledger = [{"role": "judge", "model": "gpt", "usd": 1.2345, "seconds": 20.0} | spent]
+    jsonl.write_json(folder / "ledger.json", [*ledger, ledger[0] | {"model": "free", "usd": None}])
+    _manifest(folder, "evaluate", {}, 900.0)
+
+
+def _annotate(folder: Path) -> None:
+    from humanturn.annotate.pairs import Item
+    from humanturn.annotate.results import summary
+    from humanturn.annotate.store import Vote
+    from humanturn.records import Question
+
+    draw, cast = random.Random(5), []
+    for n in range(12):
+        item = Item(f'[{n},"x","y"]', Question(n, "stem", ("q",)), "trained", MODELS[0], ("1",), ("2",))
+        cast += [Vote(item, person, draw.choice(["model_1", "tie"]), "model_1", "", 1.0) for person in ("ann", "bob")]
+    jsonl.write_json(folder / "votes.summary.json", summary(cast, {f'[{n},"x","y"]': 1.0 for n in range(12)}))

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from example_run import HOSTILE, write
+from example_run import HOSTILE, HUMANS, write
 
 from humanturn.report.page import report
 
@@ -59,7 +59,7 @@ def opened(chromium, large):
 
 
 def test_five_thousand_conversations_open_without_complaint_and_search_at_once(opened):
-    assert "5,000 conversations found" in opened.text_content("#found")
+    assert "5,020 conversations found" in opened.text_content("#found")
     for text in ("python", "friendlier email", "no such words anywhere", "sim-04999", "e"):
         answer = opened.evaluate(SEARCH, text)
         assert answer["milliseconds"] < 200, (text, answer)
@@ -95,6 +95,9 @@ def test_characters_that_reorder_text_are_spelled_out(opened):
 
 
 def test_filters_narrow_the_list(opened):
+    opened.select_option("#who", "human")
+    assert opened.text_content("#found") == f"{HUMANS} conversations found"
+    opened.select_option("#who", "")
     opened.select_option("#strategy", "roleplay")
     opened.select_option("#guard", "guard:answers_as_assistant")
     assert opened.text_content("#found") == "556 conversations found"
@@ -114,6 +117,29 @@ def test_the_keyboard_is_enough(opened):
     opened.wait_for_selector("#open mark")
     assert opened.evaluate("document.activeElement.id") == "query"
     assert opened.text_content("#pinned h3") == "sim-00002"
+
+
+def test_a_human_conversation_of_similar_length_stands_beside_a_simulated_one(opened):
+    opened.evaluate(SEARCH, "sim-00030")
+    opened.locator("body").press("h")
+    first = opened.text_content("#pinned h3")
+    assert first.startswith("human-") and opened.text_content("#open h3") == "sim-00030"
+    assert opened.locator("#pinned .turn.user h4").first.text_content() == "User (human)"
+    assert opened.locator("#open .turn.user h4").first.text_content() == "User (simulated)"
+    opened.click("#beside")
+    assert opened.text_content("#pinned h3") not in (first, "sim-00030")
+    boxes = [opened.locator(f"#{side}").bounding_box() for side in ("pinned", "open")]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"] + 1 and boxes[0]["y"] == boxes[1]["y"]
+
+
+def test_a_hostile_human_conversation_is_inert_too(opened):
+    title = opened.title()
+    for number in range(4):
+        opened.evaluate(SEARCH, f"human-{number:03d}")
+        assert opened.text_content("#open h3") == f"human-{number:03d}"
+    assert opened.title() == title
+    assert opened.locator("#browser :is(script, img, iframe, svg)").count() == 0
+    assert opened.complaints == []
 
 
 def test_scrolling_brings_the_rest_of_the_list(opened):

@@ -75,8 +75,9 @@ def test_only_the_page_s_own_script_may_run(page):
 
 def test_every_turn_of_a_conversation_stands_in_the_packed_data(page, run_dir):
     first = [json.loads(line) for line in (run_dir / "simulate/conversations.jsonl").open()][30]
-    id_, strategy, stop, _, turns = packed(page)[30]
+    id_, strategy, stop, _, turns, human = packed(page)[30]
     assert (id_, strategy, stop) == (first["id"], first["meta"]["strategy"], first["meta"]["stop_reason"])
+    assert not human
     assert [text for _, text, _ in turns] == [turn["content"] for turn in first["messages"]]
 
 
@@ -121,7 +122,10 @@ def test_an_interval_that_holds_zero_is_said_to_show_nothing(tmp_path):
     assert "no difference shown" in Tags(report(folder).read_text()).said()
 
 
-@pytest.mark.parametrize("stage", ["prepare", "user", "simulate", "assistant", "analyze", "scorecard"])
+STAGES = ("prepare", "user", "simulate", "assistant", "analyze", "scorecard", "evaluate", "duel", "annotate")
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_run_without_a_stage_has_a_page_without_it(tmp_path, stage):
     import shutil
 
@@ -135,6 +139,9 @@ def test_a_run_without_a_stage_has_a_page_without_it(tmp_path, stage):
         "simulate": {"simulation", "conversations"},
         "analyze": {"likelihood", "corpora", "correlations"},
         "scorecard": {"scorecard"},
+        "evaluate": {"evaluation-2"},
+        "duel": {"evaluation-2"},
+        "annotate": {"people-1"},
     }
     assert not sections & gone.get(stage, set())
     assert links == sections
@@ -144,7 +151,7 @@ def test_one_stage_alone_is_enough_for_a_page(tmp_path):
     import shutil
 
     folder = write(tmp_path / "run", conversations=2, hostile=False)
-    for stage in ("user", "simulate", "assistant", "analyze", "scorecard"):
+    for stage in STAGES[1:]:
         shutil.rmtree(folder / stage)
     assert "Prepare funnel" in Tags(report(folder).read_text()).said()
 
@@ -170,7 +177,7 @@ def test_more_conversations_than_a_page_holds_are_sampled_and_all_counted(tmp_pa
     monkeypatch.setattr(conversations, "MOST", 10)
     folder = write(tmp_path / "run", conversations=35, hostile=False)
     page = report(folder).read_text()
-    assert [row[0] for row in packed(page)] == [f"sim-{n * 35 // 10:05d}" for n in range(10)]
+    assert [row[0] for row in packed(page) if not row[5]] == [f"sim-{n * 35 // 10:05d}" for n in range(10)]
     assert "10 of 35 simulated conversations" in Tags(page).said()
 
 
@@ -181,6 +188,51 @@ def test_rows_where_the_baseline_is_nearer_are_named(page):
 def test_columns_that_were_not_measured_are_named_with_what_they_need(page):
     assert "Not measured: topic similarity," in Tags(page).said()
     assert "need a judge ( analyze.judge )" in Tags(page).said()
+
+
+def test_grades_stand_with_their_intervals_and_what_could_not_be_read(page, run_dir):
+    table = json.loads((run_dir / "evaluate/scores.json").read_text())["single"]
+    said = Tags(page).said()
+    for row in table["models"].values():
+        for cell in (row["average"], *row["turns"].values(), *row["categories"].values(), *row["judges"].values()):
+            assert f"{cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]" in said
+        assert row["unparsed"] > 0
+        assert re.search(rf"\b{row['average']['n']} {row['unparsed']}\b", said)
+    assert "Judges on the same answer: the same grade on" in said
+    assert "A judge asked again: the same grade on" in said
+    assert "Turns of trained: 4 cut by the token limit, 1 empty." in said
+    assert "3 judgments were refused by an endpoint" in said
+
+
+def test_comparisons_stand_with_position_bias_ranking_and_cost(page, run_dir):
+    table = json.loads((run_dir / "duel/scores.json").read_text())["pairwise"]
+    said = Tags(page).said()
+    for pair in table["pairs"]:
+        rate = pair["win_rate"]
+        shown = f"{100 * rate['value']:.1f} % [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+        counts = f"{pair['wins']} {pair['ties']} {pair['losses']} {rate['n']}"
+        assert f"{pair['a']} against {pair['b']} all {counts} {shown} {pair['unparsed']}" in said
+        assert pair["unparsed"] > 0
+    assert "first 160 0.0 % 100.0 % 0.0 %" in said.replace("first 480", "first 160")
+    assert "first goes by the place of an answer in 100.0 % of comparisons" in said
+    assert "fair goes by" not in said
+    order = [row["model"] for row in table["ranking"]]
+    assert re.search(".*".join(re.escape(f"{name} ") for name in order), said[said.index("Bradley–Terry") :])
+    assert "judge gpt 640 1.9 % 300,000 60,000 1.23" in said
+    assert "no price" in said
+
+
+def test_what_people_said_stands_beside_what_judges_said(page, run_dir):
+    found = json.loads((run_dir / "annotate/votes.summary.json").read_text())
+    said = Tags(page).said()
+    assert "2 people compared answers blind: 24 votes on 12 items" in said
+    assert f"People and judges say the same on {found['human_judge']['same']:.1%}".replace("%", " %") in said
+    assert f"Fleiss’ κ {found['agreement']['fleiss_kappa']:.2f}".replace("-", "−") in said
+
+
+def test_names_of_models_are_escaped_in_tables_and_charts(page):
+    assert "<i>plain</i>" not in page
+    assert "&lt;i&gt;plain&lt;/i&gt;" in page
 
 
 @pytest.mark.parametrize(
@@ -204,7 +256,7 @@ def test_a_detector_is_shown_with_how_good_it_is(tmp_path, auroc, surface, said)
 
 def test_every_chart_says_what_it_shows_without_sight(page):
     charts = [a for t, a in Tags(page).tags if t == "svg" and a.get("aria-hidden") != "true"]
-    assert len(charts) == 4
+    assert len(charts) == 7
     assert all(a["role"] == "img" and len(a["aria-label"]) > 40 for a in charts)
 
 

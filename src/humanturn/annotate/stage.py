@@ -80,6 +80,8 @@ def export(
 ) -> dict[str, Any]:
     """Write every vote to `out` (to standard output without one) and return the summary.
 
+    The summary is written beside `db` too, as `NAME.summary.json`, where a report finds it.
+
     With `pairs`, the directory that was served, the summary says how far people and its judges agree. With `plot`, an
     SVG of majority wins, ties and losses is written there (the paper's Figure 3).
 
@@ -101,6 +103,7 @@ def export(
         with jsonl.replacing(out) as file:
             file.write(written)
     found = results.summary(votes, judge_scores(pairs) if pairs else {}, seed=seed)
+    jsonl.write_json(db.with_suffix(".summary.json"), found)
     if plot is not None and found["pairs"]:
         from humanturn import figures
 

@@ -117,12 +117,14 @@ def _tally(compared: Iterable[Compared], seed: int) -> dict[str, Any]:
 
 
 def _never_certain(rate: Measurement, questions: Collection[QuestionId]) -> Measurement:
-    """Resampling verdicts that are all wins, or all losses, gives an interval of no width; then the exact bound."""
-    if rate.low is None or rate.value not in (0.0, 1.0):
+    """Resampling verdicts that are all the same gives an interval of no width; then the exact bound.
+
+    What was seen of all questions holds for a share of at least `bound` of them; the others may be anything.
+    """
+    if rate.low is None or rate.low != rate.high:
         return rate
     bound = 0.025 ** (1 / len(questions))
-    low, high = (0.0, 1 - bound) if rate.value == 0 else (bound, 1.0)
-    return msgspec.structs.replace(rate, low=low, high=high)
+    return msgspec.structs.replace(rate, low=bound * rate.value, high=1 - bound * (1 - rate.value))
 
 
 def _model(name: str, compared: Iterable[Compared], seed: int) -> dict[str, Any]:

@@ -34,6 +34,13 @@ class Spent(msgspec.Struct, frozen=True):
     usd: float | None = None
 
 
+class Evaluation(msgspec.Struct, frozen=True):
+    """What an evaluation left."""
+
+    scores: dict[str, Any]
+    ledger: list[Spent] = []
+
+
 class RunFiles(msgspec.Struct):
     """What there is of a run; what there is not, is empty or None."""
 
@@ -46,6 +53,10 @@ class RunFiles(msgspec.Struct):
     scorecard: dict[str, Any] | None = None
     correlations: dict[str, Any] | None = None
     ledger: list[Spent] = []
+    evaluations: dict[str, Evaluation] = {}
+    """By directory: a run may hold grades and comparisons, or several benchmarks."""
+    people: dict[str, dict[str, Any]] = {}
+    """Summaries of annotations that were exported, by the name of the file of votes."""
 
 
 def run_files(run_dir: Path) -> RunFiles:
@@ -55,6 +66,7 @@ def run_files(run_dir: Path) -> RunFiles:
         InputError: a file is there but damaged.
     """
     manifests = {name: run.read_manifest(run_dir / name / "manifest.json") for name in STAGES}
+    manifests |= {name: manifest for name, manifest in _others(run_dir).items() if manifest.stage == "evaluate"}
     recipe = run_dir / "recipe.yaml"
     return RunFiles(
         stages={name: manifest for name, manifest in manifests.items() if manifest},
@@ -66,7 +78,33 @@ def run_files(run_dir: Path) -> RunFiles:
         correlations=_json(run_dir / "analyze" / "correlations.json", dict[str, Any]),
         scorecard=_json(run_dir / "scorecard" / "scorecard.json", dict[str, Any]),
         ledger=_json(run_dir / "simulate" / "ledger.json", list[Spent]) or [],
+        evaluations=_evaluations(run_dir, [name for name, manifest in manifests.items() if manifest]),
+        people=_people(run_dir / "annotate"),
     )
+
+
+def _others(run_dir: Path) -> dict[str, run.Manifest]:
+    """Manifests of the directories that have not the name of a stage."""
+    found = {
+        path.parent.name: run.read_manifest(path)
+        for path in sorted(run_dir.glob("*/manifest.json"))
+        if path.parent.name not in STAGES
+    }
+    return {name: manifest for name, manifest in found.items() if manifest}
+
+
+def _evaluations(run_dir: Path, names: list[str]) -> dict[str, Evaluation]:
+    found = {}
+    for name in names:
+        scores = _json(run_dir / name / "scores.json", dict[str, Any])
+        if scores:
+            found[name] = Evaluation(scores, _json(run_dir / name / "ledger.json", list[Spent]) or [])
+    return found
+
+
+def _people(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {path: _json(path, dict[str, Any]) for path in sorted(folder.glob("*.summary.json"))}
+    return {path.name.removesuffix(".summary.json"): summary for path, summary in found.items() if summary}
 
 
 def funnel_rows(funnel: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,42 +1,84 @@
-"""A scorecard at a glance: nearness to people by row, as a radar chart in inline SVG."""
+"""Radar charts in inline SVG: a scorecard's nearness to people, grades by category (the paper's Table 4)."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from markupsafe import Markup
 
 SIDES = {"human": "other people", "baseline": "role-playing baseline", "user": "user model"}
-WIDTH, HEIGHT, RADIUS = 720, 430, 150
+MOST_MODELS = 6
+"""Models on one chart; with more, lines cannot be told apart."""
+BEST_GRADE = 10.0
+WIDTH, RADIUS = 720, 150
 CENTRE = (WIDTH / 2, 205.0)
+LEGEND_TOP, LEGEND_ROW, LEGEND_COLUMNS = 418, 22, 3
 
 
-def radar(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
+class Line(msgspec.Struct, frozen=True):
+    """A closed line of a chart."""
+
+    css: str
+    name: str
+    values: list[float]
+    """One for each axis, from 0 in the middle to 1 at the rim."""
+
+
+def scorecard(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     """One axis for each row with a nearness, from 0 in the middle to 1 (like other people) at the rim.
 
     None for fewer than three such rows.
     """
     axes = [row for row in rows if "user" in row["nearness"]]
-    if len(axes) < 3:
-        return None
-    rings = [_polygon([level] * len(axes), "grid") for level in (0.25, 0.5, 0.75, 1.0)]
-    spokes = [
-        Markup('<line class="grid" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
-            *CENTRE, *_at(1.0, n, len(axes))
-        )
-        for n in range(len(axes))
-    ]
     sides = [side for side in SIDES if all(side in row["nearness"] for row in axes)]
-    shapes = [_polygon([row["nearness"][side] for row in axes], f"side {side}") for side in sides]
-    names = [_name(row["label"], n, len(axes)) for n, row in enumerate(axes)]
-    legend = [_legend(side, n) for n, side in enumerate(sides)]
-    said = "; ".join(f"{SIDES[s]}: " + ", ".join(f"{r['label']} {r['nearness'][s]:.2f}" for r in axes) for s in sides)
+    lines = [Line(side, SIDES[side], [row["nearness"][side] for row in axes]) for side in sides]
+    return _chart("Nearness to people, 0 to 1", [row["label"] for row in axes], lines, rings=(0.25, 0.5, 0.75, 1.0))
+
+
+def grades(table: Mapping[str, Any]) -> Markup | None:
+    """Mean grade by category, a closed line for each of the best `MOST_MODELS` models.
+
+    None for fewer than three categories.
+    """
+    names = [c for c in table["categories"] if all(c in row["categories"] for row in table["models"].values())]
+    lines = [
+        Line(f"model-{n}", model, [row["categories"][name]["value"] / BEST_GRADE for name in names])
+        for n, (model, row) in enumerate(list(table["models"].items())[:MOST_MODELS])
+    ]
+    rings = (0.2, 0.4, 0.6, 0.8, 1.0)
+    return _chart("Mean grade by category", names, lines, rings=rings, scale=BEST_GRADE)
+
+
+def _chart(
+    title: str, axes: Sequence[str], lines: Sequence[Line], *, rings: Sequence[float], scale: float = 1.0
+) -> Markup | None:
+    if len(axes) < 3 or not lines:
+        return None
+    count = len(axes)
+    parts = [_polygon([level] * count, "grid") for level in rings]
+    parts += [
+        Markup('<line class="grid" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
+            *CENTRE, *_at(1, n, count)
+        )
+        for n in range(count)
+    ]
+    parts += [_polygon(line.values, f"side {line.css}") for line in lines]
+    if scale != 1:
+        parts += [_ring(level, f"{level * scale:g}", count) for level in rings]
+    parts += [_name(label, n, count) for n, label in enumerate(axes)]
+    parts += [_legend(line, n) for n, line in enumerate(lines)]
+    said = "; ".join(
+        f"{line.name}: " + ", ".join(f"{a} {v * scale:.2f}" for a, v in zip(axes, line.values, strict=True))
+        for line in lines
+    )
+    height = LEGEND_TOP + LEGEND_ROW * (1 + (len(lines) - 1) // LEGEND_COLUMNS)
     return Markup('<svg class="chart radar" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, HEIGHT, f"Nearness to people, 0 to 1. {said}", Markup("").join(rings + spokes + shapes + names + legend)
+        WIDTH, height, f"{title}. {said}", Markup("").join(parts)
     )
 
 
-def _at(value: float, number: int, of: int) -> tuple[float, float]:
+def _at(value: float, number: float, of: int) -> tuple[float, float]:
     angle = 2 * math.pi * number / of - math.pi / 2
     return CENTRE[0] + RADIUS * value * math.cos(angle), CENTRE[1] + RADIUS * value * math.sin(angle)
 
@@ -46,6 +88,12 @@ def _polygon(values: Sequence[float], css: str) -> Markup:
     return Markup('<polygon class="{}" points="{}"/>').format(css, points)
 
 
+def _ring(level: float, text: str, of: int) -> Markup:
+    """The figure of a ring, between the first axis and the second."""
+    x, y = _at(level * math.cos(math.pi / of), 0.5, of)
+    return Markup('<text class="tick ring" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(x, y + 4, text)
+
+
 def _name(label: str, number: int, of: int) -> Markup:
     x, y = _at(1.09, number, of)
     side = x - CENTRE[0]
@@ -53,8 +101,9 @@ def _name(label: str, number: int, of: int) -> Markup:
     return Markup('<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(x, y + 4, anchor, label)
 
 
-def _legend(side: str, number: int) -> Markup:
-    x = 90 + 200 * number
+def _legend(line: Line, number: int) -> Markup:
+    x, y = 90 + 200 * (number % LEGEND_COLUMNS), LEGEND_TOP + LEGEND_ROW * (number // LEGEND_COLUMNS)
+    shown = line.name if len(line.name) <= 22 else line.name[:21] + "…"
     return Markup(
         '<line class="side {0}" x1="{1}" x2="{2}" y1="{4}" y2="{4}"/><text class="tick" x="{3}" y="{5}">{6}</text>'
-    ).format(side, x, x + 34, x + 42, HEIGHT - 12, HEIGHT - 8, SIDES[side])
+    ).format(line.css, x, x + 34, x + 42, y, y + 4, shown)

@@ -13,6 +13,12 @@ STAGES = {
 }
 """The stages of a run in order, by directory."""
 
+
+def stage(directory: str) -> str:
+    """Name of the stage in a directory of a run."""
+    return STAGES.get(directory) or f"{STAGES['evaluate']}: {directory}"
+
+
 MODELS = {
     "untrained": "Untrained backbone",
     "roleplay": "Backbone prompted to play a user",

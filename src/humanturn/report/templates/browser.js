@@ -3,7 +3,7 @@
 (() => {
   const ROWS = 80, LONG = 6000, MORE = 50000;
   const byId = (id) => document.getElementById(id);
-  const [query, strategy, stop, guard, order] = ["query", "strategy", "stop", "guard", "order"].map(byId);
+  const [query, who, strategy, stop, guard, order] = ["query", "who", "strategy", "stop", "guard", "order"].map(byId);
   const results = byId("results"), found = byId("found");
   let all = [], shown = [], rendered = 0, current = null, pinned = null;
 
@@ -21,8 +21,8 @@
     byId("packed").remove();
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const rows = await new Response(stream).json();
-    return rows.map(([id, strategy, stop, events, turns], at) => ({
-      id, strategy, stop, events, turns, at,
+    return rows.map(([id, strategy, stop, events, turns, human], at) => ({
+      id, strategy, stop, events, turns, at, who: human ? "human" : "simulated",
       rounds: turns.filter(([role]) => role === "user").length,
       length: turns.reduce((sum, [, , characters]) => sum + characters, 0),
       low: null,
@@ -44,6 +44,7 @@
   function search() {
     const wanted = terms();
     shown = all.filter((c) =>
+      (!who.value || c.who === who.value) &&
       (!strategy.value || c.strategy === strategy.value) &&
       (!stop.value || c.stop === stop.value) &&
       (!guard.value || (guard.value === "any" ? Object.keys(c.events).length > 0
@@ -66,7 +67,7 @@
       const preview = make("span", "preview");
       preview.dir = "auto";
       preview.append(...visible(first.slice(0, 160)));
-      const facts = make("span", "facts-line", [count(c.rounds, "round"), c.strategy, c.stop, ...Object.keys(c.events)].join(" · "));
+      const facts = make("span", "facts-line", [count(c.rounds, "round"), ...origin(c), c.stop, ...Object.keys(c.events)].filter(Boolean).join(" · "));
       const button = make("button", "", preview, facts);
       button.type = "button";
       button.dataset.at = c.at;
@@ -92,23 +93,32 @@
     mark();
   }
 
+  const origin = (c) => (c.who === "human" ? ["human"] : [c.strategy]);
+
+  // The human conversation with the most similar number of rounds; asked again, the next one.
+  function pinHuman() {
+    const distance = (c) => Math.abs(c.rounds - (current?.who === "simulated" ? current.rounds : 3));
+    const people = all.filter((c) => c.who === "human").sort((a, b) => distance(a) - distance(b) || a.at - b.at);
+    if (people.length) setPin(people[(people.indexOf(pinned) + 1) % people.length]);
+  }
+
   function render(place, c) {
     const isPin = place.id === "pinned";
     const events = Object.entries(c.events).map(([name, n]) => `${name} × ${n}`).join(", ");
     const pin = make("button", "", isPin ? "Unpin" : "Pin for comparison");
     pin.type = "button";
     pin.addEventListener("click", () => setPin(isPin ? null : c));
-    const facts = make("p", "", `${c.strategy} · ended: ${c.stop} · ${count(c.rounds, "round")}${events ? ` · guards: ${events}` : ""}`);
+    const facts = make("p", "", [...origin(c), c.stop && `ended: ${c.stop}`, count(c.rounds, "round"), events && `guards: ${events}`].filter(Boolean).join(" · "));
     const title = make("h3", "");
     title.append(...visible(c.id));
-    place.replaceChildren(make("header", "", title, pin, facts), ...c.turns.map(turn));
+    place.replaceChildren(make("header", "", title, pin, facts), ...c.turns.map((t) => turn(c.who, t)));
     place.tabIndex = 0;
   }
 
-  function turn([role, text, characters]) {
-    const who = { user: "User (simulated)", assistant: "Assistant", system: "System" }[role] ?? role;
+  function turn(origin, [role, text, characters]) {
+    const label = { user: `User (${origin})`, assistant: "Assistant", system: "System" }[role] ?? role;
     const body = make("div", "body");
-    const section = make("section", `turn ${role === "user" ? "user" : "other"}`, make("h4", "", who), body);
+    const section = make("section", `turn ${role === "user" ? "user" : "other"}`, make("h4", "", label), body);
     const show = (limit) => {
       body.replaceChildren(...blocks(text.slice(0, limit)));
       if (text.length > limit) {
@@ -172,7 +182,8 @@
   function listen() {
     let waiting;
     query.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 40); });
-    for (const select of [strategy, stop, guard, order]) select.addEventListener("change", search);
+    byId("beside").addEventListener("click", pinHuman);
+    for (const select of [who, strategy, stop, guard, order]) select.addEventListener("change", search);
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
     results.addEventListener("click", (event) => {
       const button = event.target.closest("button");
@@ -186,6 +197,7 @@
       if (event.key === "/") { event.preventDefault(); query.focus(); }
       else if (event.key === "j") step(1);
       else if (event.key === "k") step(-1);
+      else if (event.key === "h") pinHuman();
       else if (event.key === "p") setPin(pinned === current ? null : current);
     });
   }
@@ -197,7 +209,9 @@
       found.textContent = `The conversations in this page cannot be unpacked (${error.message}); read simulate/conversations.jsonl, or use a newer browser.`;
       return;
     }
-    const kinds = (key) => [...new Set(all.map((c) => c[key]))].sort().map((v) => [v, v]);
+    const kinds = (key) => [...new Set(all.map((c) => c[key]).filter(Boolean))].sort().map((v) => [v, v]);
+    options(who, [["simulated", "simulated"], ["human", "human"]], "anybody");
+    byId("beside").hidden = who.parentElement.hidden = !all.some((c) => c.who === "human");
     options(strategy, kinds("strategy"), "any");
     options(stop, kinds("stop"), "any reason");
     const guards = [...new Set(all.flatMap((c) => Object.keys(c.events)))].sort();
