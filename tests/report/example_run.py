@@ -4,8 +4,8 @@ import math
 import random
 from pathlib import Path
 
-from humanturn import jsonl, run
-from humanturn.analyze import correlation, heldout
+from humanturn import heldout, jsonl, run
+from humanturn.analyze import correlation
 from humanturn.analyze.corpus import COLUMNS, Session, measure
 from humanturn.conversation import Conversation, Turn
 from humanturn.records import Measurement, TurnLikelihood

@@ -121,7 +121,7 @@ def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -
         jsonl.write_json(out / "correlations.json", found)
         result["correlated_models"] = len(found.models)
     if settings.user:
-        from humanturn.analyze import heldout
+        from humanturn import heldout
 
         table = heldout.table(_likelihoods(settings, inputs, out), of="trained", seed=settings.seed)
         jsonl.write_json(out / "heldout_nll.json", table)

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from humanturn.analyze import heldout
+from humanturn import heldout
 from humanturn.records import TurnLikelihood
 
 
