@@ -81,7 +81,8 @@ def last_line(value: Mapping[str, Any]) -> None:
 
 def given(**values: Any) -> dict[str, Any]:
     """The options that were given; the others keep the stage's defaults."""
-    return {name: value for name, value in values.items() if value is not None and value is not False and value not in ([], {})}
+    nothing: tuple[Any, ...] = ([], {})
+    return {n: v for n, v in values.items() if v is not None and v is not False and v not in nothing}
 
 
 def pairs(option: str, words: list[str]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Any server that speaks the OpenAI chat-completions protocol: OpenAI, vLLM, Ollama, OpenRouter."""
 
+import contextlib
 import email.utils
 import os
+import sys
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -98,6 +100,7 @@ class OpenAIModel:
     def _connected(self) -> aiohttp.ClientSession:
         """The session, made within the running loop that it belongs to."""
         if self._session is None:
+            _allow_many_files()
             key = os.environ.get(self.key)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE_S),
@@ -106,6 +109,18 @@ class OpenAIModel:
                 trust_env=bool(urllib.request.getproxies()),  # looked up once: aiohttp would at every request
             )
         return self._session
+
+
+def _allow_many_files() -> None:
+    """Each request in flight holds a connection, and the usual soft limit is 1,024 files."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS promises more than it gives
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

@@ -1,6 +1,7 @@
 """The context that ends a conversation, and how its tokens are counted."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from humanturn.conversation import Turn
@@ -8,6 +9,8 @@ from humanturn.errors import ModelError
 from humanturn.models import weights
 
 PAPER_CONTEXT = 2048
+REMEMBERED = 1 << 16
+"""Turns whose length is remembered: a conversation is counted at every turn, and only its last turn is new."""
 
 
 def size(user: str, max_tokens: int | None) -> int:
@@ -43,10 +46,13 @@ def counter(user: str, tokenizer: str | None, strategy: str) -> Callable[[Sequen
     opening = len(loaded(frame.opening)["input_ids"])
     count = tokens.counter(folder)
 
+    @lru_cache(REMEMBERED)
+    def length(text: str) -> int:
+        return count([text])[0]
+
     def rendered(turns: Sequence[Turn]) -> int:
         before = opening if turns and turns[0].role == "system" else extra.preface
-        contents = sum(count([turn.content for turn in turns]))
-        return before + contents + sum(extra.per_turn[turn.role] for turn in turns) + extra.per_turn["user"]
+        return before + sum(length(t.content) + extra.per_turn[t.role] for t in turns) + extra.per_turn["user"]
 
     return rendered
 
