@@ -10,9 +10,10 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 TOPICS = [
     "bread",
@@ -32,22 +33,51 @@ TOPICS = [
 ]
 
 
+EVERY_FAULT = ("429", "500", "hung", "cut", "empty", "garbage", "over-long")
+"""What may go wrong. Of these, `empty` and `over-long` are replies all the same: delivered whole, and paid."""
+
+HUNG_S = 3.0
+
+
 class ChatServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, *, latency: float = 0.0, faults: float = 0.0, words: int = 12) -> None:
+    def __init__(
+        self,
+        *,
+        latency: float = 0.0,
+        faults: float = 0.0,
+        kinds: tuple[str, ...] = ("429", "500", "garbage", "cut", "empty"),
+        words: int = 12,
+        refused: str | None = None,
+        say: Callable[[dict], str] | None = None,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.latency, self.faults, self.words = latency, faults, words
+        self.say = say
+        """Makes the text of a request's body, in place of words drawn by its content."""
+        self.latency, self.faults, self.kinds, self.words = latency, faults, kinds, words
+        self.refused = refused
+        """Whoever says this gets a 400."""
         self.paid: Counter[str] = Counter()
+        """Replies delivered whole, by request. One that was cut off was not: nobody can use it."""
+        self.tokens = 0
+        """Of all replies delivered whole, prompts and completions."""
+        self.faulted: Counter[str] = Counter()
         self.requests: list[dict] = []
+        self.in_flight = self.most_in_flight = 0
         self.keys_seen: set[str] = set()
         self.lock = threading.Lock()
+        self.closing = threading.Event()
         self.chance = random.Random(7)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    @property
+    def spec(self) -> str:
+        return f"openai:m@{self.url}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -56,14 +86,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        key = hashlib.sha256(json.dumps([body["messages"], body["seed"]]).encode()).hexdigest()
         with self.server.lock:
             self.server.requests.append(body)
             self.server.keys_seen.add(self.headers.get("Authorization") or "")
-            fault = self.server.chance.choice(["429", "500", "garbage", "cut", "empty"]) if self._unlucky() else None
+            self.server.in_flight += 1
+            self.server.most_in_flight = max(self.server.most_in_flight, self.server.in_flight)
+            fault = self._fault(body)
+            self.server.faulted.update([fault] if fault else [])
         time.sleep(self.server.latency)
-        if fault in ("429", "500"):
-            self._send(int(fault), {"error": {"message": "not now"}}, {"Retry-After": "0.01"})
+        with self.server.lock:
+            self.server.in_flight -= 1
+        if fault is None or fault in ("empty", "over-long"):
+            self._speak(body, fault)
+        elif fault == "hung":
+            self.server.closing.wait(HUNG_S)
+            self.close_connection = True
         elif fault == "garbage":
             self._send(200, {"choices": "none"})
         elif fault == "cut":
@@ -73,19 +110,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b'{"choices": [')
             self.close_connection = True
         else:
-            text = "" if fault == "empty" else speech(body["messages"], body["seed"], self.server.words)
-            with self.server.lock:
-                self.server.paid[key] += 1
-            self._send(
-                200,
-                {
-                    "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-                    "usage": {"prompt_tokens": 10, "completion_tokens": len(text.split())},
-                },
-            )
+            self._send(int(fault), {"error": {"message": "not now"}}, {"Retry-After": "0.01"})
 
-    def _unlucky(self) -> bool:
-        return self.server.chance.random() < self.server.faults
+    def _fault(self, body: dict) -> str | None:
+        if self.server.refused and any(self.server.refused in m["content"] for m in body["messages"]):
+            return "400"
+        unlucky = self.server.chance.random() < self.server.faults
+        return self.server.chance.choice(self.server.kinds) if unlucky else None
+
+    def _speak(self, body: dict, fault: str | None) -> None:
+        words = 2 * body["max_tokens"] if fault == "over-long" else self.server.words
+        said = self.server.say(body) if self.server.say else speech(body["messages"], body["seed"], words)
+        text = "" if fault == "empty" else said
+        prompt, written = 7 + sum(len(m["content"].split()) for m in body["messages"]), len(text.split())
+        with self.server.lock:
+            self.server.paid[hashlib.sha256(json.dumps([body["messages"], body["seed"]]).encode()).hexdigest()] += 1
+            self.server.tokens += prompt + written
+        self._send(
+            200,
+            {
+                "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": prompt, "completion_tokens": written},
+            },
+        )
 
     def _send(self, status: int, value: dict, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(value).encode()
@@ -108,13 +155,14 @@ def speech(messages: list[dict], seed: int, words: int) -> str:
 
 
 @contextmanager
-def chat_server(**behaviour: float) -> Iterator[ChatServer]:
+def chat_server(**behaviour: Any) -> Iterator[ChatServer]:
     server = ChatServer(**behaviour)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         yield server
     finally:
+        server.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -46,11 +46,12 @@ def started(settings: "SimulateSettings", strategy: Strategy, budget: Budget) ->
     intents = openings.intents(Path(settings.intents)) if settings.intents else ()
     personas = openings.personas(settings.personas) if settings.personas else ()
     rounds = openings.rounds(settings.rounds)
+    wave = strategy.wave(settings.count)
     jobs = [
         openings.job(
             number,
             settings.seed,
-            seeds[number % len(seeds)] if seeds else None,
+            seeds[number % wave % len(seeds)] if seeds else None,  # later waves carry the first one's seeds on
             intents=intents,
             personas=personas,
             rounds=rounds,

@@ -186,7 +186,7 @@ def _whole(reply: Reply) -> str:
 
 def _fields(piece: str) -> dict[str, str]:
     marks = list(_FIELD.finditer(piece))
-    ends = [mark.start() for mark in marks[1:]] + [len(piece)]
+    ends = [mark.start() for mark in marks[1:]] + [len(piece)] * bool(marks)
     return {
         mark[1].lower().split()[-1]: piece[mark.end() : end].strip().strip("*").strip()
         for mark, end in zip(marks, ends, strict=True)
