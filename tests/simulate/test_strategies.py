@@ -51,13 +51,13 @@ def behaviour(body):
         return f"Name {some(8)}." if draw.random() < 0.8 else f"The rewritten prompt: {some(4)}"
     if said.startswith("Do two instructions"):
         return draw.choice(["Different", "Different", "different.", "Equal", "Hm."])
-    if draw.random() < 0.1:
+    if draw.random() < 0.2:
         return "I'm sorry, I cannot." if body["model"] == "assistant" else "Thanks!"
     return f"Tell me of {some(5)}"
 
 
 def settings(server, smollm2, strategy, **changes):
-    given = {"count": 24, "max_tokens": 900, "concurrency": 5, "user_max_tokens": 64, "assistant_max_tokens": 64}
+    given = {"count": 16, "max_tokens": 900, "concurrency": 5, "user_max_tokens": 64, "assistant_max_tokens": 64}
     seats = {seat: f"openai:{seat}@{server.url}" for seat in ("user", "assistant", "judge")}
     return SimulateSettings(**seats, strategy=strategy, tokenizer=f"hf:{smollm2}", **given | changes)
 
@@ -70,47 +70,29 @@ CASES = {
     "self-chat": {},
     "self-chat with SDF": {"sdf": True},
     "ultrachat": {},
-    "self-instruct": {"count": 40},
+    "self-instruct": {"count": 24},
     "evol-instruct": {},
     "roleplay": {"personas": "builtin", "rounds": 3},
 }
 
 
 def valid(talk):
-    assert talk.messages, talk.id
-    for n, turn in enumerate(talk.messages):
-        assert turn.role == ("user", "assistant")[n % 2]
-        assert turn.content.strip()
-    assert talk.messages[-1].role == "assistant"
+    roles = [turn.role for turn in talk.messages]
+    return (
+        roles and roles == ["user", "assistant"] * (len(roles) // 2) and all(t.content.strip() for t in talk.messages)
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_conversations_are_valid_and_the_same_at_any_concurrency(tmp_path, smollm2, case):
-    with chat_server(latency=0.001, say=behaviour) as server:
-        results = []
-        for concurrency in (1, 17):
-            given = settings(server, smollm2, case.split()[0], concurrency=concurrency, **CASES[case])
-            results.append(simulate(given, tmp_path / str(concurrency)).result)
-            paid = sum(row["replies"] for row in results[-1]["spent"])
-            assert sum(server.paid.values()) == paid
-            server.paid.clear()
-    one, other = talks(tmp_path / "1"), talks(tmp_path / "17")
-    assert one == other
-    assert len(one) >= 12
-    for talk in one:
-        valid(talk)
-        assert talk.meta["strategy"] == case.split()[0]
-    assert results[0]["stop_reasons"] == results[1]["stop_reasons"]
-    assert results[0]["guards"] == results[1]["guards"]
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_killed_and_resumed_it_ends_as_if_undisturbed(tmp_path, smollm2, case):
+def test_killed_and_resumed_many_at_once_it_ends_as_one_by_one_and_undisturbed(tmp_path, smollm2, case):
     chance = random.Random(case)
-    with chat_server(latency=0.02, say=behaviour) as server:
-        given = settings(server, smollm2, case.split()[0], **CASES[case])
-        simulate(given, tmp_path / "whole")
+    with chat_server(latency=0.002, say=behaviour) as server:
+        given = settings(server, smollm2, case.split()[0], concurrency=1, **CASES[case])
+        whole = simulate(given, tmp_path / "whole").result
+        assert server.paid.total() == sum(row["replies"] for row in whole["spent"])
         server.paid.clear()
+        server.latency = 0.02
+        given = given.model_copy(update={"concurrency": 7})
         for _ in range(2):
             command = [sys.executable, "-c", _SIMULATE, given.model_dump_json(), str(tmp_path / "torn")]
             process = subprocess.Popen(command)
@@ -120,9 +102,13 @@ def test_killed_and_resumed_it_ends_as_if_undisturbed(tmp_path, smollm2, case):
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        kept = simulate(given, tmp_path / "torn", resume=True).result
-        lost = sum(server.paid.values()) - sum(row["replies"] for row in kept["spent"])
-    assert talks(tmp_path / "torn") == talks(tmp_path / "whole")
+        torn = simulate(given, tmp_path / "torn", resume=True).result
+        lost = server.paid.total() - sum(row["replies"] for row in torn["spent"])
+    one, other = talks(tmp_path / "whole"), talks(tmp_path / "torn")
+    assert one == other
+    assert len(one) >= 8
+    assert all(valid(talk) and talk.meta["strategy"] == given.strategy for talk in one)
+    assert (whole["stop_reasons"], whole["guards"]) == (torn["stop_reasons"], torn["guards"])
     assert 0 <= lost <= 2 * given.concurrency, "at most the calls in flight are paid twice"
 
 
