@@ -1,5 +1,6 @@
 """Writes a whole run directory the way the stages do, hostile conversations among the others."""
 
+import functools
 import math
 import random
 from pathlib import Path
@@ -50,7 +51,7 @@ def write(folder: Path, *, conversations: int = 40, hostile: bool = True) -> Pat
     for name, start in (("user", 3.4), ("assistant", 2.1)):
         _training(folder / name, draw, start)
     _simulate(folder / "simulate", draw, conversations, HOSTILE if hostile else ())
-    _analyze(folder / "analyze", draw)
+    _analyze(folder / "analyze")
     _scorecard(folder / "scorecard")
     _evaluate(folder / "evaluate", "single")
     _evaluate(folder / "duel", "pairwise")
@@ -166,7 +167,10 @@ def _simulate(folder: Path, draw: random.Random, count: int, hostile: tuple[str,
     _manifest(folder, "simulate", result, 128.0, user="hf:runs/spring/user", assistant="em`bed|ded")
 
 
-def _analyze(folder: Path, draw: random.Random) -> None:
+@functools.cache
+def _analysis() -> dict[str, dict]:
+    """Files of an analysis."""
+    draw = random.Random(11)
     turns = [(f"s{session}", turn) for session in range(80) for turn in range(draw.randint(1, 6))]
     harder = {session: draw.gauss(0, 0.3) for session, _ in turns}
 
@@ -180,7 +184,6 @@ def _analyze(folder: Path, draw: random.Random) -> None:
 
     rows = {"untrained": scored(3.42), "roleplay": scored(4.05), "trained": scored(3.02)}
     table = heldout.table(rows, of="trained")
-    jsonl.write_json(folder / "heldout_nll.json", table)
 
     def corpus(scale: float) -> dict:
         found = [
@@ -199,13 +202,21 @@ def _analyze(folder: Path, draw: random.Random) -> None:
         return {"sessions": 300, "user_turns": sum(s.user_turns for s in found), "columns": measure(found)}
 
     corpora = {"human": corpus(1.0), "simulated": corpus(0.8)}
-    jsonl.write_json(folder / "corpora.json", {"tokenizer": "embedded", "columns": COLUMNS, "corpora": corpora})
     scores = {name: {"MT-Bench": 3 + n * n % 4, "Vicuna-Bench": 8 - n} for n, name in enumerate("abcdef")}
     statistics = {
         name: {"rounds": 2 + n, "session_tokens": 1500 - 90 * n + 400 * (n % 2), "mtld": (n * 7) % 5}
         for n, name in enumerate("abcdef")
     }
-    jsonl.write_json(folder / "correlations.json", correlation.correlate(statistics, scores))
+    return {
+        "heldout_nll.json": table,
+        "corpora.json": {"tokenizer": "embedded", "columns": COLUMNS, "corpora": corpora},
+        "correlations.json": correlation.correlate(statistics, scores),
+    }
+
+
+def _analyze(folder: Path) -> None:
+    for name, found in _analysis().items():
+        jsonl.write_json(folder / name, found)
     measured = {"human": "runs/spring/prepare/train.jsonl", "simulated": "runs/spring/simulate/conversations.jsonl"}
     _manifest(folder, "analyze", {}, 41.0, corpora=measured)
 
@@ -233,7 +244,7 @@ def _scorecard(folder: Path) -> None:
             for row in ROWS
         }
 
-    human = {key: m for key, m in side(0.02).items() if not key.startswith(("nll", "bits"))}
+    human = {key: m for key, m in side(0.02).items() if not key.startswith(("nll", "perplexity", "bits"))}
     result = {
         "models": {"user": "hf:runs/spring/user", "baseline": "embedded"},
         "places": 170,
@@ -249,7 +260,8 @@ def _scorecard(folder: Path) -> None:
 MODELS = ("<i>plain</i>", "trained", "other")
 
 
-def _evaluate(folder: Path, mode: str) -> None:
+@functools.cache
+def _scores(mode: str) -> dict:
     """Three models on MT-Bench: grades, or comparisons by one fair judge and one that goes by the place."""
     from humanturn.evaluate import pairwise, scores
     from humanturn.evaluate.benchmarks import known_categories
@@ -279,7 +291,11 @@ def _evaluate(folder: Path, mode: str) -> None:
             for one in [(draw.choices(sides, (2, 4, 3, 1))[0],) * 2]
         ]
         result["pairwise"] = pairwise.table(games, categories)
-    jsonl.write_json(folder / "scores.json", result)
+    return result
+
+
+def _evaluate(folder: Path, mode: str) -> None:
+    jsonl.write_json(folder / "scores.json", _scores(mode))
     spent = {"replies": 640, "prompt_tokens": 300_000, "completion_tokens": 60_000, "discarded": 12}
     ledger = [{"role": "judge", "model": "gpt", "usd": 1.2345, "seconds": 20.0} | spent]
     jsonl.write_json(folder / "ledger.json", [*ledger, ledger[0] | {"model": "free", "usd": None}])
