@@ -89,13 +89,10 @@ def _encode(
 
 def _token_losses(model: Any, sequences: list[TokenSequence]) -> "np.ndarray[Any, Any]":
     """-log p of every predicted token of one packed row, in nats, float64."""
-    import torch
+    from humanturn.models import head
 
     inputs, targets = packed.model_inputs(sequences, model.device)
-    with torch.inference_mode():
-        logits = model(**inputs).logits[0].float()
-        losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    result: np.ndarray[Any, Any] = losses.double().cpu().numpy()
+    result: np.ndarray[Any, Any] = head.token_losses(model, inputs, targets).double().cpu().numpy()
     return result
 
 

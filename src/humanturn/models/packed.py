@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from humanturn.errors import ModelError
+
 ATTENTION = "humanturn_packed"
 """Name under which the attention below is registered with transformers."""
 
@@ -68,11 +70,30 @@ def model_inputs(sequences: Sequence[TokenSequence], device: Any = "cpu") -> tup
 
 
 def register_attention() -> str:
-    """Make the packed attention known to transformers; returns its name for `attn_implementation`."""
+    """Make packed attention known to transformers; returns the name for `attn_implementation`.
+
+    On CUDA it is FlashAttention where that package is installed, else torch's own variable-length attention.
+    """
+    import torch
     from transformers import AttentionInterface
+    from transformers.utils import is_flash_attn_2_available
 
     AttentionInterface.register(ATTENTION, _attend)
-    return ATTENTION
+    return "flash_attention_2" if torch.cuda.is_available() and is_flash_attn_2_available() else ATTENTION
+
+
+def refuse_unpackable(config: Any) -> None:
+    """Refuse architectures in which packed conversations would hear each other, or attention is of another kind.
+
+    Raises:
+        ModelError: a layer mixes tokens otherwise than by full or sliding-window attention; names the kinds.
+    """
+    others = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if others:
+        raise ModelError(
+            f"{config.model_type}: its layers mix tokens by {', '.join(sorted(others))}, which cannot be packed yet;"
+            " choose a backbone of full or sliding-window attention"
+        )
 
 
 def _attend(
@@ -83,25 +104,76 @@ def _attend(
     attention_mask: Any,
     *,
     scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Any = None,
     cu_seq_lens_q: Any = None,
+    max_length_q: int | None = None,
     **_: Any,
 ) -> tuple[Any, None]:
-    """Causal attention inside each packed conversation; query is (1, heads, tokens, width)."""
+    """Causal attention inside each packed conversation; query is (1, heads, tokens, width), the answer transposed.
+
+    `sliding_window`: a token sees itself and the `sliding_window - 1` before it. `softcap`: of the scores (Gemma 2).
+    """
+    import torch
+
+    if s_aux is not None:
+        raise ModelError("attention sinks cannot be packed yet; choose another backbone")
+    if cu_seq_lens_q is not None and query.is_cuda and softcap is None and query.element_size() == 2:
+        reach = (sliding_window - 1 if sliding_window else -1, 0)
+        return _variable_length(query, key, value, cu_seq_lens_q, max_length_q, scaling, reach)[None], None
+    bounds = [0, query.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
+    parts = [
+        _inside(
+            query[:, :, start:stop], key[:, :, start:stop], value[:, :, start:stop],
+            scaling=scaling, dropout=dropout, window=sliding_window, softcap=softcap,
+        )
+        for start, stop in itertools.pairwise(bounds)
+    ]  # fmt: skip
+    joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+    return joined.transpose(1, 2), None
+
+
+def _variable_length(
+    query: Any, key: Any, value: Any, bounds: Any, longest: int | None, scaling: float | None, reach: tuple[int, int]
+) -> Any:
+    """All conversations in one kernel (CUDA, half precision): (tokens, heads, width)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    flat = [states[0].transpose(0, 1).contiguous() for states in (query, key, value)]
+    longest = longest or query.shape[2]
+    grouped = key.shape[1] != query.shape[1]
+    return varlen_attn(
+        *flat, bounds, bounds, longest, longest, scale=scaling, window_size=reach, enable_gqa=grouped
+    )  # fmt: skip
+
+
+def _inside(
+    query: Any,
+    key: Any,
+    value: Any,
+    *,
+    scaling: float | None,
+    dropout: float,
+    window: int | None,
+    softcap: float | None,
+) -> Any:
+    """Causal attention of one conversation."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
-    grouped = key.shape[1] != query.shape[1]
-    bounds = [0, query.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
-    parts = [
-        scaled_dot_product_attention(
-            query[:, :, start:stop],
-            key[:, :, start:stop],
-            value[:, :, start:stop],
-            is_causal=True,
-            scale=scaling,
-            enable_gqa=grouped,
-        )
-        for start, stop in itertools.pairwise(bounds)
-    ]
-    joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-    return joined.transpose(1, 2), None
+    tokens, groups = query.shape[2], query.shape[1] // key.shape[1]
+    seen = None
+    if softcap is not None or (window is not None and window < tokens):
+        seen = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).tril()
+        seen = seen.triu(1 - window) if window is not None else seen
+    if softcap is not None:
+        key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
+        scores = query @ key.transpose(2, 3) * (scaling or query.shape[3] ** -0.5)
+        scores = (softcap * torch.tanh(scores / softcap)).masked_fill(~seen, -torch.inf)
+        return torch.dropout(torch.softmax(scores, -1, torch.float32).to(query.dtype), dropout, dropout > 0) @ value
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=seen, is_causal=seen is None, dropout_p=dropout, scale=scaling,
+        enable_gqa=groups > 1,
+    )  # fmt: skip
