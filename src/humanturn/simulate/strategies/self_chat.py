@@ -42,6 +42,8 @@ of the answers, with commas between them.
 
 Scores:"""
 
+STOP = ("\nA chat:", "\nThe next chat:")
+"""What begins yet another chat."""
 ANSWERS = 4
 STEPS = ANSWERS + 1
 """Replies per round of SDF: the answers and their scores."""
@@ -59,7 +61,7 @@ async def play(sitting: Sitting) -> Ended:
     left = table.budget.left(prompt)
     if left < table.budget.user_room:
         return Ended("context", ())
-    longest = msgspec.structs.replace(table.user_sampling, max_tokens=left)
+    longest = msgspec.structs.replace(table.user_sampling, max_tokens=left, stop=STOP)
 
     def malformed(reply: Reply) -> str | None:
         return None if transcript(question, reply.text, cut=reply.finish_reason == "length") else "malformed"
