@@ -146,12 +146,13 @@ def parts(raw, folder, tokenizer):
 
     settings = PrepareSettings(inputs=(str(raw),), tokenizer=f"hf:{tokenizer}", workers=1)
     profile = cProfile.Profile()
-    tokens._fast.cache_clear()
+    tokens._read_fast.cache_clear()
     profile.runcall(prepare, settings, Path(tempfile.mkdtemp(dir=folder)))
     found = pstats.Stats(profile)
     spent = {f"{Path(file).stem}.{name}": row[3] for (file, _, name), row in found.stats.items()}
-    names = ("html.to_markdown", "language.hear", "near.sketch", "duplicates.exact", "tokens.count", "tokens._fast",
-             "segment.cut", "decode.records", "chunks._array", "turns.repair", "write.outputs")  # fmt: skip
+    names = ("html.to_markdown", "language.hear", "near.sketch", "duplicates.exact", "tokens.count",
+             "tokens._read_fast", "segment.cut", "decode.records", "chunks._array",
+             "turns.repair", "write.outputs")  # fmt: skip
     shares = ", ".join(f"{name} {spent.get(name, 0) / found.total_tt:.0%}" for name in names)
     print(f"  shares of one process under the profiler: {shares}")
 

@@ -1,6 +1,8 @@
 """Tokenizers: loading, and a fast counter for budgets."""
 
+import contextlib
 import json
+import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -54,14 +56,30 @@ def counter(folder: Path) -> Counter:
     return count
 
 
-@lru_cache(maxsize=4)
+def load_ahead(folder: Path) -> None:
+    """Begin to load the fast tokenizer of `folder` beside whatever the caller does next (it needs no Python)."""
+
+    def load() -> None:
+        with contextlib.suppress(ModelError):  # whoever needs the tokenizer is told
+            _fast(folder)
+
+    threading.Thread(target=load, name="humanturn-tokenizer").start()
+
+
 def _fast(folder: Path) -> Any:
-    """The fastokens tokenizer of a folder; loading one takes a third of a second."""
+    """The fastokens tokenizer of a folder; loading one takes a third of a second, and is done once."""
+    with _loading:
+        return _read_fast(folder)
+
+
+_loading = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _read_fast(folder: Path) -> Any:
     import fastokens
 
-    file = folder / "tokenizer.json"
-    if not file.exists():
-        raise ModelError(f"{folder}: has no tokenizer.json; give a model folder with a fast tokenizer")
+    file = _file(folder)
     try:
         return fastokens.Tokenizer.from_file(str(file))
     except Exception as error:
@@ -82,11 +100,11 @@ class FileTokenizer:
             ModelError: a file is missing or damaged.
         """
         self.name_or_path = str(folder)
-        self._fast = _fast(folder)
+        load_ahead(folder)
         try:
             config = json.loads(_text(folder / "tokenizer_config.json") or "{}")
             named = json.loads(_text(folder / "special_tokens_map.json") or "{}") | config
-            self._added = json.loads(_text(folder / "tokenizer.json")).get("added_tokens", [])
+            self._added = json.loads(_text(_file(folder))).get("added_tokens", [])
         except ValueError as error:
             raise ModelError(f"{folder}: its tokenizer files are damaged ({error}); download the model again") from None
         self.bos_token = _content(named.get("bos_token"))
@@ -106,7 +124,9 @@ class FileTokenizer:
 
     def __call__(self, text: str, *, add_special_tokens: bool = False) -> dict[str, list[int]]:
         """Token ids of `text`, control tokens in it recognized."""
-        return {"input_ids": list(self._fast.encode(text, add_special_tokens=add_special_tokens).ids)}
+        return {
+            "input_ids": list(_fast(Path(self.name_or_path)).encode(text, add_special_tokens=add_special_tokens).ids)
+        }
 
     def apply_chat_template(
         self, messages: list[dict[str, str]], *, tokenize: bool = False, add_generation_prompt: bool = False
@@ -140,6 +160,13 @@ class FileTokenizer:
         environment.globals["raise_exception"] = refuse
         environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
         return environment.from_string(self.chat_template or "")
+
+
+def _file(folder: Path) -> Path:
+    file = folder / "tokenizer.json"
+    if not file.exists():
+        raise ModelError(f"{folder}: has no tokenizer.json; give a model folder with a fast tokenizer")
+    return file
 
 
 def _text(path: Path) -> str:

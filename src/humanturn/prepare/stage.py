@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from humanturn import run
+from humanturn import run, tokens
 from humanturn.formats import sources
 from humanturn.prepare import funnel, leaks, select, write
 from humanturn.prepare.pool import map_chunks
@@ -65,6 +65,7 @@ def prepare(settings: PrepareSettings, out: Path, *, resume: bool = False) -> St
     """
     files = sources.files(settings.inputs)
     folder = tokenizer_folder(settings.tokenizer)
+    tokens.load_ahead(folder)
     inputs = {str(file): file for file in (*files, *map(Path, settings.guard))} | {
         "tokenizer": folder / "tokenizer.json"
     }
@@ -95,7 +96,7 @@ def tokenizer_folder(spec: str) -> Path:
 
 
 def _rules(settings: PrepareSettings, folder: Path) -> Rules:
-    from humanturn import template, tokens
+    from humanturn import template
 
     tokenizer = tokens.FileTokenizer(folder)
     control = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
