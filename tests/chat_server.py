@@ -36,7 +36,8 @@ TOPICS = [
 EVERY_FAULT = ("429", "500", "hung", "cut", "empty", "garbage", "over-long")
 """What may go wrong. Of these, `empty` and `over-long` are replies all the same: delivered whole, and paid."""
 
-HUNG_S = 3.0
+HUNG_S = 1.5
+"""How long a server that hangs holds a request before it drops the connection."""
 
 
 class ChatServer(ThreadingHTTPServer):

@@ -85,6 +85,20 @@ def test_an_endpoint_that_refuses_connections_is_one_sentence():
         reply(spec.load("openai:m@http://127.0.0.1:9/v1"))
 
 
+def test_an_endpoint_that_hangs_is_given_up_after_the_time_it_has():
+    with chat_server(faults=1.0, kinds=("hung",)) as server:
+        with pytest.raises(EndpointError, match="TimeoutError") as caught:
+            reply(spec.load(f"openai:m@{server.url}", timeout_s=0.2))
+        assert caught.value.passing
+        assert caught.value.perhaps_paid, "who knows whether it went on writing"
+
+
+def test_a_reply_longer_than_was_asked_for_counts_as_cut():
+    with chat_server(faults=1.0, kinds=("over-long",)) as server:
+        said = reply(spec.load(f"openai:m@{server.url}"), max_tokens=9)
+        assert (said.completion_tokens, said.finish_reason) == (21, "length")
+
+
 def test_the_tiny_model_replies_alike_alone_and_in_company(tiny):
     async def both():
         model = spec.load(f"hf:{tiny}")

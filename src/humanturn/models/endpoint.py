@@ -79,8 +79,8 @@ class Endpoint:
         return max(0.0, rest, self.requests.wait(1, now), self.tokens.wait(tokens, now))
 
     def load(self) -> tuple[float, float]:
-        """Who of several is to be asked: the one with the least, its weight considered."""
-        return (self.in_flight + 1) / self.weight, self.asked / self.weight
+        """Who of several is to be asked: the one with the least to do, then the one asked least, for its weight."""
+        return self.in_flight / self.weight, (self.asked + 1) / self.weight
 
     def begin(self, tokens: float) -> None:
         """It is asked something of about `tokens` tokens."""

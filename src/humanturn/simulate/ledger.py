@@ -49,8 +49,7 @@ class Ledger:
     def stop(self, why: BaseException) -> None:
         """Ask nothing more; calls under way come to their end."""
         if self.stopped is None:
-            self.stopped = why
-            self.stopping.set()
+            self._stop(why)
             self._line.move_up()
 
     async def hold(self, spec: str, messages: Sequence[Turn], sampling: Sampling) -> Call:
@@ -84,9 +83,13 @@ class Ledger:
         """Settle a call that nobody charges for."""
         self._over(call)
 
+    def _stop(self, why: BaseException) -> None:
+        self.stopped = why
+        self.stopping.set()
+
     def _admit(self, call: Call) -> Call | None:
         if self.stopped is None and not self.spending.fits(call) and not self.in_flight:
-            self.stop(self.spending.refuse())
+            self._stop(self.spending.refuse())  # the line is moving up as it is
         if self.stopped is not None:
             raise Stopped(str(self.stopped))
         if not self.spending.fits(call):

@@ -44,6 +44,7 @@ async def run_all(
     """
     waiting = iter(jobs)
     in_a_row: list[EndpointError] = []
+    broken: list[Exception] = []
     served = 0
 
     async def ask(model: ChatModel, messages: Sequence[Turn], sampling: Sampling, seed: int) -> Reply:
@@ -64,6 +65,7 @@ async def run_all(
                 if len(in_a_row) >= concurrency:
                     ledger.stop(error)
             except Exception as error:
+                broken.append(error)
                 ledger.stop(error)
             if ledger.stopped:
                 return
@@ -71,6 +73,8 @@ async def run_all(
     workers = [asyncio.create_task(work()) for _ in range(concurrency)]
     with _interrupts(ledger):
         await _until_done(workers, ledger)
+    if broken:
+        raise broken[0]
     if ledger.stopped:
         raise ledger.stopped
     if in_a_row and not served:

@@ -1,0 +1,127 @@
+"""Pools over real servers on loopback."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+import yaml
+
+from chat_server import chat_server
+from humanturn.conversation import Turn
+from humanturn.errors import EndpointError, ModelError
+from humanturn.models import pool, spec
+from humanturn.models.model import Sampling
+from humanturn.models.patience import ask
+
+SAMPLING = Sampling(max_tokens=64)
+DEAD = "openai:m@http://127.0.0.1:9/v1"
+
+
+def written(path, *endpoints, **more):
+    path.write_text(yaml.safe_dump({"endpoints": list(endpoints)} | more))
+    return f"pool:{path}"
+
+
+def replies(name, times, *, at_once=True, retries=4, timeout_s=None):
+    """`times` replies of the model that `name` names, and the endpoints they came from."""
+
+    async def all_of_them():
+        model = pool.load(name, timeout_s=timeout_s)
+        calls = [ask(model, [Turn("user", f"hello {n}")], SAMPLING, n, retries=retries) for n in range(times)]
+        try:
+            return await asyncio.gather(*calls) if at_once else [await call for call in calls]
+        finally:
+            await model.close()
+
+    found = asyncio.run(all_of_them())
+    return found, Counter(reply.model for reply in found)
+
+
+def test_each_endpoint_gets_its_weights_share_and_a_reply_names_who_gave_it(tmp_path):
+    with chat_server() as one, chat_server() as other:
+        name = written(tmp_path / "p.yaml", {"spec": one.spec, "weight": 3}, {"spec": other.spec})
+        _, given = replies(name, 40, at_once=False)
+        assert given == {one.spec: 30, other.spec: 10}
+        assert sum(one.paid.values()) == 30
+
+
+def test_no_endpoint_is_asked_more_at_once_than_it_may(tmp_path):
+    with chat_server(latency=0.02) as one, chat_server(latency=0.02) as other:
+        name = written(tmp_path / "p.yaml", {"spec": one.spec, "concurrency": 3}, {"spec": other.spec})
+        _, given = replies(name, 60)
+        assert given.keys() == {one.spec, other.spec}
+        assert one.most_in_flight <= 3
+
+
+def test_a_dead_endpoint_costs_the_others_nothing(tmp_path):
+    with chat_server(latency=0.005) as alive:
+        name = written(tmp_path / "p.yaml", {"spec": DEAD, "weight": 5}, {"spec": alive.spec})
+        _, given = replies(name, 40, retries=12)
+        assert given == {alive.spec: 40}
+
+
+def test_an_endpoint_with_a_wrong_key_is_left_out_and_alone_it_says_why(tmp_path):
+    with chat_server(faults=1.0, kinds=("401",)) as locked, chat_server() as other:
+        name = written(tmp_path / "p.yaml", {"spec": locked.spec}, {"spec": other.spec})
+        _, given = replies(name, 20, at_once=False)
+        assert given == {other.spec: 20}
+        assert len(locked.requests) == 1
+        with pytest.raises(EndpointError, match="HTTP 401"):
+            replies(locked.spec, 5)
+
+
+def test_while_everybody_rests_a_request_fails_with_the_last_cause_and_when_to_come_back(tmp_path):
+    with pytest.raises(EndpointError, match="nothing answers there"):
+        replies(written(tmp_path / "p.yaml", {"spec": DEAD}, {"spec": DEAD.replace("m@", "n@")}), 12, retries=1)
+
+
+def test_a_hedged_request_takes_the_first_reply_of_two(tmp_path):
+    with chat_server(faults=1.0, kinds=("hung",)) as slow, chat_server() as quick:
+        ends = {"spec": slow.spec, "weight": 9}, {"spec": quick.spec}
+        _, given = replies(written(tmp_path / "p.yaml", *ends, hedge_after=0.05), 3, at_once=False)
+        assert given == {quick.spec: 3}
+        assert slow.requests
+
+
+def test_a_pool_serves_wherever_a_spec_is_taken(tmp_path):
+    with chat_server() as server:
+        model = spec.load(written(tmp_path / "p.yaml", {"spec": server.spec}))
+
+        async def once():
+            try:
+                return await model.reply([Turn("user", "hello")], sampling=SAMPLING, seed=1)
+            finally:
+                await model.close()
+
+        assert asyncio.run(once()).text.startswith("Tell me about")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("endpoints: []", "endpoints: tuple should have at least 1 item"),
+        ("endpoints: [{spec: a, wieght: 2}]", r"endpoints.0.wieght: extra inputs are not permitted"),
+        ("endpoints: [{spec: a, weight: 0}]", r"endpoints.0.weight: input should be greater than 0"),
+        ("endpoints: [", "is not YAML"),
+    ],
+)
+def test_a_malformed_pool_file_is_named_with_its_key(tmp_path, text, said):
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(ModelError, match=said):
+        spec.load(f"pool:{tmp_path / 'p.yaml'}")
+
+
+def test_a_pool_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ModelError, match="no pool file can be read there"):
+        spec.load(f"pool:{tmp_path / 'none.yaml'}")
+
+
+def test_an_endpoint_may_have_a_key_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.delenv("OTHER_KEY", raising=False)
+    with chat_server() as server:
+        name = written(tmp_path / "p.yaml", {"spec": server.spec, "key": "OTHER_KEY"})
+        with pytest.raises(ModelError, match="export OTHER_KEY"):
+            pool.load(name)
+        monkeypatch.setenv("OTHER_KEY", "sk-other")
+        replies(name, 1)
+        assert server.keys_seen == {"Bearer sk-other"}
