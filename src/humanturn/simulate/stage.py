@@ -91,14 +91,16 @@ def simulate(settings: SimulateSettings, out: Path, *, resume: bool = False) -> 
 
 def describe(result: Mapping[str, Any]) -> str:
     """The stage's result as text for a terminal."""
-    spent = {role: [row for row in result["spent"] if row["role"] == role] for role in ("user", "assistant")}
+    roles = [role for role in ("user", "assistant", "judge") if any(row["role"] == role for row in result["spent"])]
+    spent = {role: [row for row in result["spent"] if row["role"] == role] for role in roles}
     lines = [f"  {result['conversations']:,} conversations; ended by {_counts(result['stop_reasons'])}"]
     for role, rows in spent.items():
         replies, refused = sum(r["replies"] for r in rows), sum(r["discarded"] for r in rows)
         written, read = sum(r["completion_tokens"] for r in rows), sum(r["prompt_tokens"] for r in rows)
         lines.append(f"  {role}: {replies:,} replies, {refused:,} discarded; {read:,} tokens read, {written:,} written")
     if result["guards"]:
-        lines.append(f"  guards: {_counts(result['guards'])}")
+        rates = sorted(result["guard_rates"].items(), key=lambda pair: -pair[1])
+        lines.append("  refused, of all replies of a role: " + ", ".join(f"{name} {rate:.1%}" for name, rate in rates))
     if result["seeds_too_long"]:
         lines.append(f"  {result['seeds_too_long']:,} seeds did not fit the context and were passed over")
     if result["errors"]:
