@@ -154,15 +154,32 @@ def simulate(
     assistant: Annotated[str | None, typer.Option(help="who answers", metavar="SPEC")] = None,
     count: Annotated[int | None, typer.Option(help="conversations")] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="trained, or roleplay: a chat model told to be a user [trained]")
+        str | None,
+        typer.Option(help="trained, roleplay, self-chat, ultrachat, self-instruct or evol-instruct [trained]"),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="conversations whose first round opens ours", metavar="FILE")
+        str | None, typer.Option(help="conversations whose first round opens ours, or opening lines", metavar="FILE")
     ] = None,
+    intents: Annotated[
+        str | None, typer.Option(help="what the human wants: a line each, or meta.intent", metavar="FILE")
+    ] = None,
+    personas: Annotated[
+        str | None, typer.Option(help="people for roleplay: a line each, or 'builtin'", metavar="FILE")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="who judges, where a strategy asks [the user]", metavar="SPEC")
+    ] = None,
+    sdf: Annotated[bool, typer.Option("--sdf", help="self-chat: the judge keeps the best of four answers")] = False,
     max_tokens: Annotated[
         int | None, typer.Option(help="context that ends a conversation [the user model's own]")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(help="end after this many user turns, if the context allows")] = None,
+    rounds: Annotated[
+        str | None, typer.Option(help="end after so many user turns, or as sessions of a file do", metavar="N|FILE")
+    ] = None,
+    ending: Annotated[
+        Literal["learned", "context"] | None,
+        typer.Option(help="learned: an empty user turn ends it [as the user was trained]"),
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="counts the context when the user is a remote endpoint", metavar="SPEC")
     ] = None,
@@ -187,7 +204,9 @@ def simulate(
     if user is None or assistant is None or count is None:
         raise InputError("simulate needs --user, --assistant and --count; only --status does without")
     given = console.given(
-        strategy=strategy, seeds=seeds, max_tokens=max_tokens, rounds=rounds, tokenizer=tokenizer,
+        strategy=strategy, seeds=seeds, max_tokens=max_tokens, tokenizer=tokenizer,
+        intents=intents, personas=personas, judge=judge, sdf=sdf, ending=ending,
+        rounds=int(rounds) if rounds and rounds.lstrip("-").isdigit() else rounds,
         concurrency=concurrency, seed=seed, budget=budget, format=form, prices=console.prices(price or []),
     )  # fmt: skip
     settings = console.settings(SimulateSettings, user=user, assistant=assistant, count=count, **given)
