@@ -10,6 +10,7 @@ import typer
 
 from humanturn import console
 from humanturn.cli_evaluate import annotation, evaluation
+from humanturn.cli_serve import using
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TQDM_DISABLE", "1")  # our own progress is shown instead of the libraries'
@@ -291,6 +292,7 @@ app.add_typer(
     ),
 )
 app.add_typer(annotation, name="annotate", epilog=console.example("humanturn annotate serve --help"))
+app.add_typer(using)
 
 
 @app.command(epilog=console.example("humanturn report runs/demo"))

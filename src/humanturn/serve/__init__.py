@@ -1,0 +1,1 @@
+"""A model behind the OpenAI chat-completions protocol, and in the terminal."""
