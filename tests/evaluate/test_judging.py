@@ -311,7 +311,6 @@ def test_what_it_writes_imports_to_the_same_tables(tmp_path):
         ({"models": {"../x": "embedded"}, "mode": "single"}, "is no name for a model"),
         ({"models": {"a": "embedded"}}, "needs two models"),
         ({"baseline": "nobody"}, "is none of the models"),
-        ({"benchmark": "vicuna-bench"}, "give its files with --questions"),
         ({"budget": "much"}, "write it as 5usd or 2Mtok"),
     ],
 )

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from humanturn import jsonl
-from humanturn.errors import InputError
+from humanturn.errors import HumanturnError, InputError
 from humanturn.records import Answer, Question, QuestionId
 
 DATA = Path(__file__).parent / "data"
@@ -37,15 +37,13 @@ def files(benchmark: str, questions: str | None, references: str | None) -> dict
         found = {"questions": Path(questions)}
     elif benchmark == "mini":
         found = {"questions": DATA / "mini.jsonl", "references": DATA / "mini_references.jsonl"}
-    elif benchmark == "mt-bench":
+    else:
         from humanturn.fetch import fetch
 
-        found = {"questions": fetch("mt-bench"), "references": fetch("mt-bench-references")}
-    else:
-        raise InputError(
-            f"{benchmark} is in no package; give its files with --questions and --references"
-            " (FastChat: llm_judge/data/vicuna_bench/question.jsonl and reference_answer/gpt-4.jsonl)"
-        )
+        try:
+            found = {"questions": fetch(benchmark), "references": fetch(f"{benchmark}-references")}
+        except HumanturnError as error:
+            raise InputError(f"{error}; give its files with --questions and --references") from None
     return found | ({"references": Path(references)} if references else {})
 
 
