@@ -95,9 +95,10 @@ def _ring(level: float, text: str, of: int) -> Markup:
 
 
 def _name(label: str, number: int, of: int) -> Markup:
-    x, y = _at(1.09, number, of)
-    side = x - CENTRE[0]
-    anchor = "middle" if abs(side) < 12 else "start" if side > 0 else "end"
+    side = _at(1, number, of)[0] - CENTRE[0]
+    upright = abs(side) < 12
+    x, y = _at(1.16 if upright else 1.09, number, of)  # the top and the bottom one stand clear of their neighbours
+    anchor = "middle" if upright else "start" if side > 0 else "end"
     return Markup('<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(x, y + 4, anchor, label)
 
 
