@@ -138,6 +138,8 @@ def test_self_instruct_shows_eight_tasks_and_at_most_two_of_the_machines_from_ea
     first_wave = self_instruct.WAVE
     assert machine[:first_wave] == [0] * first_wave, "the pool is seen as it stood before the wave"
     assert result["guards"]["length"] and result["guards"]["beyond_text"]
+    asked = [body for body in server.requests if body["messages"][-1]["content"].startswith("Here is a list")]
+    assert {(body["temperature"], body["top_p"], body["presence_penalty"]) for body in asked} == {(0.7, 0.5, 2.0)}
     accepted = sorted({talk.messages[0].content.partition("\n\n")[0] for talk in talks(tmp_path)})
     for number, task in enumerate(accepted):
         assert not rouge.too_similar(task, [rouge.words(other) for other in accepted[:number]], self_instruct.SIMILAR)

@@ -76,6 +76,8 @@ class OpenAIModel:
         }
         if sampling.stop:
             asked["stop"] = sampling.stop
+        if sampling.presence:
+            asked["presence_penalty"] = sampling.presence
         began = time.monotonic()
         try:
             async with self._connected().post(self._url, data=msgspec.json.encode(asked)) as response:
