@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from humanturn import console
+from humanturn.cli_analyze import measuring
 from humanturn.cli_evaluate import annotation, evaluation
 from humanturn.cli_serve import using
 
@@ -223,67 +224,6 @@ def _say_status(out: Path) -> None:
     console.last_line(found)
 
 
-@app.command(
-    epilog=console.example(
-        "humanturn analyze human=runs/demo/prepare/train.jsonl ours=runs/demo/simulate/conversations.jsonl --out runs/t"
-    )
-)
-def analyze(
-    corpora: Annotated[list[str], typer.Argument(metavar="NAME=DATA...", help="corpora to measure side by side")],
-    out: Out,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="model SPEC whose tokens count [embedded]", metavar="SPEC")
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option(help="trained user model to measure on heldout humans", metavar="FOLDER")
-    ] = None,
-    heldout: Annotated[str | None, typer.Option(help="conversations it never saw", metavar="FILE")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-) -> None:
-    """Measure corpora side by side (the paper's Table 5), and how well a user model predicts heldout humans."""
-    from humanturn.analyze.stage import AnalyzeSettings
-    from humanturn.analyze.stage import analyze as work
-
-    given = console.given(tokenizer=tokenizer, user=user, heldout=heldout, seed=seed)
-    console.say(
-        "analyze", work(console.settings(AnalyzeSettings, corpora=console.pairs("analyze", corpora), **given), out)
-    )
-
-
-@app.command(
-    epilog=console.example(
-        "humanturn scorecard hf:runs/demo/user --heldout runs/demo/prepare/heldout.jsonl --sessions 10 --out runs/c"
-    )
-)
-def scorecard(
-    user: Annotated[str, typer.Argument(metavar="SPEC", help="user model")],
-    heldout: Annotated[str, typer.Option(help="human conversations it was not trained on", metavar="FILE")],
-    out: Out,
-    baseline: Annotated[
-        str | None, typer.Option(help="told to play the user [what it was trained from]", metavar="SPEC")
-    ] = None,
-    training: Annotated[
-        str | None, typer.Option(help="what it was trained on, to look for copies", metavar="FILE")
-    ] = None,
-    sessions: Annotated[int | None, typer.Option(help="sessions to ask in [60]")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="longest turn; people's are cut there too [128]")] = None,
-    fail_under: Annotated[list[str] | None, typer.Option(metavar="ROW=NEARNESS", help="fail below; may repeat")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-    resume: Resume = False,
-) -> None:
-    """How human is this user model: its turns beside other people's and a role-player's."""
-    from humanturn.analyze.scorecard import ScorecardSettings, describe
-    from humanturn.analyze.scorecard import scorecard as work
-
-    given = console.given(
-        baseline=baseline, training=training, sessions=sessions, max_tokens=max_tokens, seed=seed,
-        fail_under=console.pairs("--fail-under", fail_under or []),
-    )  # fmt: skip
-    result = work(console.settings(ScorecardSettings, user=user, heldout=heldout, **given), out, resume=resume)
-    print(describe(result.result))
-    console.say("scorecard", result)
-
-
 app.add_typer(
     evaluation,
     name="evaluate",
@@ -293,6 +233,7 @@ app.add_typer(
 )
 app.add_typer(annotation, name="annotate", epilog=console.example("humanturn annotate serve --help"))
 app.add_typer(using)
+app.add_typer(measuring)
 
 
 @app.command(epilog=console.example("humanturn report runs/demo"))

@@ -36,10 +36,18 @@ def test_the_wasserstein_distance_is_scipy_s(a, b):
 def test_turns_twice_as_long_are_one_apart():
     theirs = [(f"s{n}", 2 + n) for n in range(60)]
     ours = [(session, 2 * tokens) for session, tokens in theirs]
-    found = distances.length_distance(ours, theirs)
-    assert found.value == pytest.approx(1.0)
-    assert found.low < 1 < found.high
-    assert distances.length_distance(theirs, theirs).value == 0
+    found = distances.apart("length", ours, theirs)
+    assert found["length"].value == pytest.approx(1.0)
+    assert found["length"].low < 1 < found["length"].high
+    assert {m.value for m in distances.apart("length", theirs, theirs).values()} == {0}
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=30), st.lists(st.integers(0, 12), min_size=1, max_size=30))
+def test_the_jensen_shannon_divergence_is_scipy_s(a, b):
+    counts = [np.bincount(side, minlength=13) for side in (a, b)]
+    theirs = pytest.importorskip("scipy.spatial.distance").jensenshannon(*counts, base=2) ** 2
+    ours = distances.jensen_shannon(*(np.array(side) * distances.BIN for side in (a, b)))
+    assert ours == pytest.approx(theirs, abs=1e-9)
 
 
 def spelled(number):

@@ -13,6 +13,12 @@ from humanturn.records import Measurement
 PASSAGE = 200
 """Words of a passage: a single turn is too short for measures of lexical diversity."""
 MOST_FIRST_TURNS = 1000
+BIN = 0.5
+"""Width of the bins of the Jensen-Shannon divergence, in doublings."""
+
+
+Counted = tuple[str, int]
+"""A session, and a count in it: tokens of a turn, or its rounds."""
 
 
 def first_turn_diversity(side: Sequence[Said]) -> Measurement | None:
@@ -61,27 +67,43 @@ def lexical_z(side: Sequence[Said], reference: Sequence[Said], *, seed: int = 0)
     return found
 
 
-def length_distance(
-    ours: Sequence[tuple[str, int]], theirs: Sequence[tuple[str, int]], *, seed: int = 0, resamples: int = 500
-) -> Measurement:
-    """Wasserstein distance of log2(tokens) between two sets of (session, tokens); 1 is a factor of two throughout.
+def apart(
+    name: str, ours: Sequence[Counted], theirs: Sequence[Counted], *, seed: int = 0, resamples: int = 500
+) -> dict[str, Measurement]:
+    """How far two sets of (session, count) are apart, both in log2: `NAME` by Wasserstein, `NAME_js` by Jensen-Shannon.
 
-    The interval resamples the sessions of `ours`. The distance of two samples of one population is above zero: compare
-    with human vs human.
+    1 of the first is a factor of two throughout. Intervals resample the sessions of `ours`. The distance of two samples
+    of one population is above zero: compare with human vs human.
     """
-    reference = np.sort(np.log2([max(tokens, 1) for _, tokens in theirs]))
+    reference = np.sort(np.log2([max(count, 1) for _, count in theirs]))
     groups: dict[str, list[float]] = {}
-    for session, tokens in ours:
-        groups.setdefault(session, []).append(float(np.log2(max(tokens, 1))))
+    for session, count in ours:
+        groups.setdefault(session, []).append(float(np.log2(max(count, 1))))
     values = [np.array(group) for group in groups.values()]
+    whole = np.concatenate(values)
     rng = np.random.default_rng(seed)
-    draws = [
-        wasserstein(np.concatenate([values[i] for i in rng.integers(0, len(values), len(values))]), reference)
-        for _ in range(resamples)
-    ]
-    low, high = np.percentile(draws, [2.5, 97.5])
-    value = wasserstein(np.concatenate(values), reference)
-    return Measurement(value=value, n=len(ours), low=float(low), high=float(high))
+    picks = [rng.integers(0, len(values), len(values)) for _ in range(resamples)]
+    draws = [np.concatenate([values[i] for i in pick]) for pick in picks]
+    found = {}
+    for key, distance in ((name, wasserstein), (f"{name}_js", jensen_shannon)):
+        low, high = np.percentile([distance(draw, reference) for draw in draws], [2.5, 97.5])
+        found[key] = Measurement(value=distance(whole, reference), n=len(ours), low=float(low), high=float(high))
+    return found
+
+
+def jensen_shannon(a: "np.ndarray[Any, Any]", b: "np.ndarray[Any, Any]") -> float:
+    """Jensen-Shannon divergence in bits of two samples, in bins of `BIN`: 0 alike, 1 without overlap."""
+    bins = [np.round(np.asarray(side) / BIN).astype(int) for side in (a, b)]
+    least = min(int(side.min()) for side in bins)
+    length = max(int(side.max()) for side in bins) - least + 1
+    p, q = (np.bincount(side - least, minlength=length) / len(side) for side in bins)
+    middle = (p + q) / 2
+
+    def to_middle(side: "np.ndarray[Any, Any]") -> float:
+        there = side > 0
+        return float(np.sum(side[there] * np.log2(side[there] / middle[there])))
+
+    return max(0.0, (to_middle(p) + to_middle(q)) / 2)
 
 
 def wasserstein(a: "np.ndarray[Any, Any]", b: "np.ndarray[Any, Any]") -> float:

@@ -1,7 +1,7 @@
 """How human is a user model: what it says where people spoke, beside other people and a role-playing baseline."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,10 @@ class ScorecardSettings(run.Settings):
         description="SPEC of a chat model that is told to play the user; default: what the user model was trained from",
     )
     training: str | None = pydantic.Field(None, description="what it was trained on, to look for copies")
+    simulated: str | None = pydantic.Field(
+        None, description="whole conversations of the user model, as `simulate` writes them, for their rounds"
+    )
+    simulated_baseline: str | None = pydantic.Field(None, description="the same of the role-play baseline")
     tokenizer: str = pydantic.Field("embedded", description="model SPEC whose tokenizer counts lengths")
     sessions: int = pydantic.Field(60, ge=10, description="sessions to ask the models in; half of the heldout at most")
     per_session: int = pydantic.Field(3, ge=1, description="first N user turns of each session")
@@ -35,7 +39,7 @@ class ScorecardSettings(run.Settings):
     top_p: float = pydantic.Field(1.0, gt=0, le=1)
     likelihood: bool = pydantic.Field(True, description="measure NLL too, for models whose weights are at hand")
     fail_under: dict[str, float] = pydantic.Field(
-        {}, description="row and the nearness (0 to 1) it must not fall below"
+        {}, description="row, and the nearness to people (0 to 1) to keep; rows of NLL, perplexity, bits: the most"
     )
     concurrency: int = pydantic.Field(32, ge=1, description="requests under way at once")
     seed: int = 0
@@ -44,22 +48,22 @@ class ScorecardSettings(run.Settings):
 def scorecard(settings: ScorecardSettings, out: Path, *, resume: bool = False) -> StageResult:
     """Ask the user model and the baseline for turns at heldout places and compare them with people's.
 
-    Writes `scorecard.json`, and `said/*.jsonl`: every turn that was compared.
+    Writes `scorecard.json`, `metrics.json` (flat, for experiment trackers), `scorecard.html` with the table and the
+    radar, and `said/*.jsonl`: every turn that was compared.
 
     Raises:
         InputError: the heldout file has too few sessions, or a setting cannot be used.
-        HumanturnError: a row fell below what `fail_under` asks (after everything was written).
+        HumanturnError: a row is less human than `fail_under` asks (after everything was written).
     """
     from humanturn.analyze.scorecard_rows import ROWS
 
-    unknown = sorted(set(settings.fail_under) - {row.key for row in ROWS if row.kind != "nll"})
+    unknown = sorted(set(settings.fail_under) - {row.key for row in ROWS})
     if unknown:
-        raise InputError(
-            f"fail_under names {', '.join(unknown)}; there are: {', '.join(r.key for r in ROWS if r.kind != 'nll')}"
-        )
+        raise InputError(f"fail_under names {', '.join(unknown)}; there are: {', '.join(row.key for row in ROWS)}")
     inputs = {"heldout": Path(settings.heldout)}
-    if settings.training:
-        inputs["training"] = Path(settings.training)
+    for name in ("training", "simulated", "simulated_baseline"):
+        if given := getattr(settings, name):
+            inputs[name] = Path(given)
     for name, spec_ in (("user", settings.user), ("baseline", settings.baseline)):
         if spec_ and spec_.startswith("hf:") and Path(spec_.removeprefix("hf:")).is_dir():
             inputs[name] = Path(spec_.removeprefix("hf:"))
@@ -68,7 +72,7 @@ def scorecard(settings: ScorecardSettings, out: Path, *, resume: bool = False) -
         out,
         settings,
         inputs=inputs,
-        outputs=("scorecard.json",),
+        outputs=("scorecard.json", "metrics.json", "scorecard.html"),
         work=lambda: _scorecard(settings, out),
         resume=resume,
     )
@@ -90,7 +94,7 @@ def describe(result: Mapping[str, Any]) -> str:
 
 def _scorecard(settings: ScorecardSettings, out: Path) -> dict[str, Any]:
     from humanturn import formats, tokens
-    from humanturn.analyze import copying, replies, scorecard_rows
+    from humanturn.analyze import copying, model_rows, replies, scorecard_page, scorecard_rows
     from humanturn.models import spec
     from humanturn.models.model import Sampling
 
@@ -128,10 +132,14 @@ def _scorecard(settings: ScorecardSettings, out: Path) -> dict[str, Any]:
         side: scorecard_rows.measure([msgspec.structs.replace(s, text=cut(s.text)) for s in said], compared)
         for side, said in sides.items()
     }
+    for side, found in _rounds(settings, _of(conversations, asked), _of(conversations, others)).items():
+        measured.setdefault(side, {}).update(found)
+    paired: dict[str, bool] = {}
     if settings.likelihood:
-        for side, found in _likelihoods(settings, baseline, _of(conversations, asked)).items():
+        likelihoods, paired = model_rows.measure(settings.user, baseline, _of(conversations, asked), seed=settings.seed)
+        for side, found in likelihoods.items():
             measured[side] |= found
-    rows = scorecard_rows.table(measured)
+    rows = scorecard_rows.table(measured, paired)
     result = {
         "models": {"user": settings.user, "baseline": baseline},
         "places": len(asked),
@@ -141,6 +149,7 @@ def _scorecard(settings: ScorecardSettings, out: Path) -> dict[str, Any]:
         "rows": rows,
     }
     jsonl.write_json(out / "scorecard.json", result)
+    scorecard_page.write(result, out)
     return result
 
 
@@ -168,6 +177,33 @@ def _of(conversations: Sequence[Conversation], where: Sequence[Any]) -> list[Con
     return [c for c in conversations if c.session_id in sessions]
 
 
+def _rounds(
+    settings: ScorecardSettings, asked: Sequence[Conversation], others: Sequence[Conversation]
+) -> dict[str, dict[str, Any]]:
+    """Distances of rounds of whole conversations to those of people's other sessions, for the sides that have any."""
+    from humanturn import formats
+    from humanturn.analyze import distances
+
+    if not settings.simulated:
+        return {}
+    sides = {"human": asked, "user": formats.read_conversations(settings.simulated)}
+    if settings.simulated_baseline:
+        sides["baseline"] = formats.read_conversations(settings.simulated_baseline)
+    reference = _session_rounds(others)
+    return {
+        side: distances.apart("rounds", _session_rounds(talks), reference, seed=settings.seed)
+        for side, talks in sides.items()
+    }
+
+
+def _session_rounds(conversations: Iterable[Conversation]) -> list[tuple[str, int]]:
+    """(session, rounds), segments of a session put together."""
+    rounds: dict[str, int] = {}
+    for conversation in conversations:
+        rounds[conversation.session_id] = rounds.get(conversation.session_id, 0) + conversation.rounds()
+    return list(rounds.items())
+
+
 def _cutter(folder: Path, max_tokens: int) -> Any:
     """A function that cuts a text after `max_tokens` tokens, so that people's turns end where a model's have to."""
     from humanturn import tokens
@@ -192,34 +228,20 @@ def _backbone(user: str) -> str | None:
     return card.backbone if card else None
 
 
-def _likelihoods(settings: ScorecardSettings, baseline: str | None, heldout: Sequence[Conversation]) -> dict[str, Any]:
-    """NLL per token of the asked sessions' human turns, by side, for models whose weights are at hand."""
-    from humanturn import template
-    from humanturn.analyze import heldout as likelihoods
-    from humanturn.models import likelihood, spec
-
-    found: dict[str, Any] = {}
-    for side, model, prompted in (("user", settings.user, None), ("baseline", baseline, template.ROLEPLAY_PREFACE)):
-        if model and model.partition(":")[0] in ("hf", "embedded"):
-            found[side] = likelihood.user_turns(
-                spec.local_folder(model), heldout, prompted=prompted, label=f"heldout {side}"
-            )
-    if "user" not in found:
-        return {}
-    table = likelihoods.table(found, of="user", seed=settings.seed)
-    return {
-        row.name: {f"nll_{part}": measured.nll for part, measured in row.parts.items() if part != "all"}
-        | ({"bits_per_byte": row.parts["all"].bits_per_byte} if "all" in row.parts else {})
-        for row in table.rows
-    }
-
-
 def _refuse_failures(wanted: Mapping[str, float], result: Mapping[str, Any]) -> None:
+    """Hold the user model's rows against what `fail_under` asks; a row that was not measured fails too."""
     rows = {row["key"]: row for row in msgspec.to_builtins(result["rows"])}
-    failed = [
-        f"{key} is {nearness:.3f}, not {least:g}"
-        for key, least in wanted.items()
-        if (nearness := rows.get(key, {}).get("nearness", {}).get("user", 0.0)) < least
-    ]
+    failed = [said for key, asked in wanted.items() if (said := _falls_short(rows.get(key), key, asked))]
     if failed:
-        raise HumanturnError(f"less human than asked: {'; '.join(failed)} (nearness: 1 is like other people)")
+        raise HumanturnError(f"less human than asked: {'; '.join(failed)}")
+
+
+def _falls_short(row: Mapping[str, Any] | None, key: str, asked: float) -> str | None:
+    """What is wrong with a row, or None: nearness is held from below, a likelihood (the less the better) from above."""
+    if row is None or "user" not in row["sides"]:
+        return f"{key} was not measured"
+    value = row["sides"]["user"]["value"]
+    if row["kind"] == "nll":
+        return f"{key} is {value:.3f}, more than {asked:g}" if value > asked else None
+    nearness = row["nearness"].get("user", 0.0)
+    return f"{key} is {value:.3f}, a nearness of {nearness:.3f}, less than {asked:g}" if nearness < asked else None

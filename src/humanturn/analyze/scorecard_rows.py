@@ -16,7 +16,7 @@ from humanturn.tokens import Counter
 DRIFT_OF_PEOPLE = 0.05
 """Share of people's turns that read like an assistant's, by definition of drift."""
 
-Kind = Literal["auroc", "distance", "z", "share", "level", "nll"]
+Kind = Literal["auroc", "distance", "divergence", "z", "share", "level", "f1", "nll"]
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -49,6 +49,19 @@ ROWS = (
         "distance",
     ),
     Spec(
+        "length_js",
+        "Turn length, divergence",
+        "Jensen-Shannon divergence, in bits, of the same in bins of half a doubling: 0 alike, 1 without overlap.",
+        "divergence",
+    ),
+    Spec(
+        "rounds",
+        "Rounds",
+        "Wasserstein distance of log2 rounds of simulated conversations to other people's whole sessions.",
+        "distance",
+    ),
+    Spec("rounds_js", "Rounds, divergence", "Jensen-Shannon divergence of the same, in bits.", "divergence"),
+    Spec(
         "first_turn_diversity",
         "First-turn diversity",
         "Mean share of their words that two first turns do not have in common.",
@@ -78,9 +91,25 @@ ROWS = (
         "share",
     ),
     Spec("leaks", "Memorized secrets", "Share of turns with an e-mail address or key from the training data.", "share"),
-    Spec("nll_first", "NLL of first turns", "Nats per token of what people really said first.", "nll", 3),
-    Spec("nll_follow_up", "NLL of follow-ups", "Nats per token of what people really said next.", "nll", 3),
-    Spec("bits_per_byte", "Bits per byte", "Of all their turns; comparable between tokenizers.", "nll", 3),
+    Spec(
+        "termination_f1",
+        "Ending, F1",
+        "After each answer: does it end the conversation where the person did, and go on where the person went on?",
+        "f1",
+    ),
+    *(
+        Spec(f"{key}{part}", f"{label} of {turns}", f"{unit} of what people really said{when}.", "nll", 3)
+        for key, label, unit in (
+            ("nll", "NLL", "Nats per token"),
+            ("perplexity", "Perplexity", "exp of the NLL"),
+            ("bits_per_byte", "Bits per byte", "Comparable between tokenizers; bits per byte"),
+        )
+        for part, turns, when in (
+            ("", "all turns", ""),
+            ("_first", "first turns", " first"),
+            ("_follow_up", "follow-ups", " next"),
+        )
+    ),
 )
 
 
@@ -98,7 +127,8 @@ class Row(msgspec.Struct, frozen=True):
     nearer: str | None
     """`user` or `baseline`, whichever is nearer to people; None when one of them is missing."""
     clear: bool
-    """False when the intervals of the two overlap: the order may be chance."""
+    """False when the order may be chance: the intervals overlap, or of likelihoods that of the paired difference is on
+    both sides of zero."""
 
 
 class Comparison(msgspec.Struct):
@@ -119,9 +149,7 @@ def measure(side: Sequence[Said], against: Comparison) -> dict[str, Measurement]
     found: dict[str, Measurement | None] = {
         "auroc_ngrams": twosample.auroc(against.reference, side, "ngrams", seed=against.seed),
         "auroc_surface": twosample.auroc(against.reference, side, "surface", seed=against.seed),
-        "length": distances.length_distance(
-            _lengths(side, against), _lengths(against.reference, against), seed=against.seed
-        ),
+        **distances.apart("length", _lengths(side, against), _lengths(against.reference, against), seed=against.seed),
         "first_turn_diversity": distances.first_turn_diversity(side),
         **distances.lexical_z(side, against.reference, seed=against.seed),
         "drift": _drift(side, against),
@@ -135,8 +163,13 @@ def measure(side: Sequence[Said], against: Comparison) -> dict[str, Measurement]
     return {key: value for key, value in found.items() if value is not None and value.value == value.value}
 
 
-def table(measured: Mapping[str, Mapping[str, Measurement]]) -> list[Row]:
-    """The rows of `ROWS` that any side has."""
+def table(measured: Mapping[str, Mapping[str, Measurement]], paired: Mapping[str, bool] | None = None) -> list[Row]:
+    """The rows of `ROWS` that any side has.
+
+    Args:
+        measured: per side, its figures by key.
+        paired: keys of rows that were compared turn by turn, and whether the order of user and baseline is clear.
+    """
     rows = []
     for spec in ROWS:
         sides = {side: found[spec.key] for side, found in measured.items() if spec.key in found}
@@ -146,12 +179,10 @@ def table(measured: Mapping[str, Mapping[str, Measurement]]) -> list[Row]:
         near = {side: value for side, value in nearness.items() if value is not None}
         nearer, clear = None, False
         if "user" in sides and "baseline" in sides:
-            a, b = sides["user"], sides["baseline"]
-            rank = {s: near.get(s, -sides[s].value) for s in ("user", "baseline")}
-            nearer = (
-                "user" if rank["user"] > rank["baseline"] else "baseline" if rank["baseline"] > rank["user"] else None
-            )
-            clear = None not in (a.low, a.high, b.low, b.high) and (a.high < b.low or b.high < a.low)  # type: ignore[operator]
+            rank = {side: near.get(side, -sides[side].value) for side in ("user", "baseline")}
+            if rank["user"] != rank["baseline"]:
+                nearer = max(rank, key=lambda side: rank[side])
+            clear = paired[spec.key] if paired and spec.key in paired else _apart(sides["user"], sides["baseline"])
         rows.append(Row(spec.key, spec.label, spec.about, spec.kind, spec.digits, sides, near, nearer, clear))
     return rows
 
@@ -162,9 +193,20 @@ def _nearness(spec: Spec, value: Measurement, human: Measurement | None) -> floa
         return 1 - 2 * max(0.0, value.value - 0.5)  # under 0.5 is chance, on the wrong side of it
     if spec.kind in ("distance", "z"):
         return 1 / (1 + abs(value.value))
+    if spec.kind == "divergence":
+        return 1 - value.value
+    if spec.kind == "f1":
+        return value.value  # people end where they end: 1
     if spec.kind == "nll" or human is None:
         return None
     return max(0.0, 1 - abs(value.value - human.value))
+
+
+def _apart(a: Measurement, b: Measurement) -> bool:
+    """True when the intervals of two figures do not overlap."""
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return False
+    return a.high < b.low or b.high < a.low
 
 
 def _lengths(side: Sequence[Said], against: Comparison) -> list[tuple[str, int]]:

@@ -71,8 +71,15 @@ def _taught(settings: "AnalyzeSettings") -> "Detector | None":
         return None
     from humanturn.analyze import humanlike
 
-    human, machine = (formats.read_conversations(p) for p in (settings.detector.human, settings.detector.machine))
-    return humanlike.teach(human, machine, seed=settings.seed)
+    wanted = settings.detector
+    human, machine = (formats.read_conversations(path) for path in (wanted.human, wanted.machine))
+    if not wanted.model:
+        return humanlike.teach(human, machine, seed=settings.seed)
+    from humanturn.analyze import classifier
+    from humanturn.models import spec
+
+    found = classifier.load(spec.local_folder(wanted.model), wanted.label)
+    return humanlike.check(found, f"{wanted.model}, {wanted.label} means a person", human, machine, seed=settings.seed)
 
 
 def _judged(settings: "AnalyzeSettings", name: str, conversations: list[Conversation], out: Path) -> "Quality":

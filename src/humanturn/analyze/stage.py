@@ -13,10 +13,14 @@ from humanturn.records import StageResult, TurnLikelihood
 
 
 class Detector(run.Settings):
-    """Two corpora that teach a detector; their user turns are used."""
+    """Two corpora that teach a detector, or show how good a given one is; their user turns are used."""
 
     human: str = pydantic.Field(description="conversations of people")
     machine: str = pydantic.Field(description="conversations whose user turns a machine wrote")
+    model: str | None = pydantic.Field(
+        None, description="SPEC (hf:) of a sequence classifier that is checked on them; default: one is taught on them"
+    )
+    label: str | None = pydantic.Field(None, description="the classifier's label that means a person")
 
 
 class AnalyzeSettings(run.Settings):
@@ -74,8 +78,11 @@ def analyze(settings: AnalyzeSettings, out: Path, *, resume: bool = False) -> St
     if settings.corpora:
         inputs["tokenizer"] = spec.local_folder(settings.tokenizer) / "tokenizer.json"
         outputs.append("corpora.json")
-    for name, path in (settings.detector or ()) if settings.corpora else ():
-        inputs |= {f"detector.{name}.{number}": file for number, file in enumerate(sources.files([path]))}
+    if settings.corpora and settings.detector:
+        for name, path in (("human", settings.detector.human), ("machine", settings.detector.machine)):
+            inputs |= {f"detector.{name}.{number}": file for number, file in enumerate(sources.files([path]))}
+        if settings.detector.model:
+            inputs["detector.model"] = spec.local_folder(settings.detector.model)
     if settings.scores:
         inputs["scores"] = Path(settings.scores)
         outputs.append("correlations.json")

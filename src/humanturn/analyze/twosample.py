@@ -42,14 +42,22 @@ def auroc(ours: Sequence[Said], theirs: Sequence[Said], features: Features, *, s
         tested = [[n for n, f in enumerate(folds) if f == fold] for folds in fold_of]
         score = classifier([s.text for s in train[0]], [s.text for s in train[1]], features)
         a, b = (score([side[n].text for n in numbers]) for side, numbers in zip(sides, tested, strict=True))
-        concordances.append((b[None, :] > a[:, None]) + 0.5 * (b[None, :] == a[:, None]))
+        concordances.append(_concordance(a, b))
         members.append(tested)
-    weights = [np.ones((1, len(side))) for side in sides]
-    value = float(_mean_concordance(concordances, members, weights)[0])
-    rng = np.random.default_rng(seed)
-    draws = _mean_concordance(concordances, members, [_session_weights(side, rng) for side in sides])
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return Measurement(value=value, n=len(ours) + len(theirs), low=float(low), high=float(high))
+    return _measured(sides, concordances, members, seed)
+
+
+def auroc_of_scores(
+    ours: Sequence[Said],
+    theirs: Sequence[Said],
+    our_scores: "np.ndarray[Any, Any]",
+    their_scores: "np.ndarray[Any, Any]",
+    *,
+    seed: int = 0,
+) -> Measurement:
+    """AUROC of scores that are given, higher for `theirs`; nothing is taught, so there are no folds."""
+    every = [list(range(len(ours))), list(range(len(theirs)))]
+    return _measured((ours, theirs), [_concordance(our_scores, their_scores)], [every], seed)
 
 
 def classifier(
@@ -110,6 +118,26 @@ def _folds(side: Sequence[Said], seed: int) -> list[int]:
     random.Random(seed).shuffle(sessions)  # noqa: S311 (a draw, no secret)
     fold_of = {session: number % FOLDS for number, session in enumerate(sessions)}
     return [fold_of[said.session_id] for said in side]
+
+
+def _concordance(a: "np.ndarray[Any, Any]", b: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """1 where a score of `b` is above one of `a`, ½ where they are even; shape (len(a), len(b))."""
+    found: np.ndarray[Any, Any] = (b[None, :] > a[:, None]) + 0.5 * (b[None, :] == a[:, None])
+    return found
+
+
+def _measured(
+    sides: tuple[Sequence[Said], Sequence[Said]],
+    concordances: list["np.ndarray[Any, Any]"],
+    members: list[list[list[int]]],
+    seed: int,
+) -> Measurement:
+    """The mean AUROC over folds, its interval by resampling the sessions of both sides."""
+    value = float(_mean_concordance(concordances, members, [np.ones((1, len(side))) for side in sides])[0])
+    rng = np.random.default_rng(seed)
+    draws = _mean_concordance(concordances, members, [_session_weights(side, rng) for side in sides])
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return Measurement(value=value, n=len(sides[0]) + len(sides[1]), low=float(low), high=float(high))
 
 
 def _mean_concordance(
