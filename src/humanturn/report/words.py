@@ -31,6 +31,8 @@ STOPS = {
     "learned": "the user ended it",
     "rounds": "the wanted number of rounds was reached",
     "guards": "no acceptable user turn came",
+    "unanswered": "no answer came",
+    "written": "it was written in one piece",
 }
 
 
