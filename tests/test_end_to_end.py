@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 import typer
 
@@ -43,6 +44,8 @@ SMALLER = {
 }
 """What the test changes in a command, so that it ends in seconds; and where the endpoint is."""
 
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+
 
 def shown_commands(path: Path) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
@@ -54,9 +57,24 @@ def run(command: str, where: Path, url: str) -> str:
     for given, small in SMALLER.items():
         command = command.replace(given, small.format(url=url))
     words = [sys.executable, "-m", *shlex.split(command)]
-    done = subprocess.run(words, cwd=where, capture_output=True, text=True, timeout=900)
+    if words[3] == "serve":
+        return ask_served([*words, "--port", "0"], where)
+    done = subprocess.run(words, cwd=where, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def ask_served(words: list[str], where: Path) -> str:
+    """What the model that a command serves says to a greeting."""
+    process = subprocess.Popen(words, cwd=where, stdout=subprocess.PIPE, text=True, env=os.environ | UNBUFFERED)
+    try:
+        client = openai.OpenAI(base_url=process.stdout.readline().split()[-1], api_key="none")
+        (model,) = client.models.list()
+        hello = [{"role": "user", "content": "Hello"}]
+        return client.chat.completions.create(model=model.id, messages=hello, max_tokens=4).choices[0].message.content
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +137,6 @@ def _serve_until_a_link_answers(command, where):
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
-
-
-UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
 
 def test_every_helps_example_runs(workspace):
