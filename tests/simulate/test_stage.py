@@ -1,13 +1,6 @@
 """Whole simulations against real servers and scripts, killed and resumed."""
 
 import json
-import os
-import random
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -85,60 +78,6 @@ def test_a_server_with_faults_costs_retries_and_no_conversation(tmp_path, smollm
         stored = sum(row["replies"] for row in result["spent"])
         assert sum(server.paid.values()) == stored, "every reply that was paid for is in the store, once"
         assert max(server.paid.values()) == 1
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_at_random_instants_it_ends_as_if_undisturbed_and_pays_nothing_twice(tmp_path, smollm2, seed):
-    chance = random.Random(seed)
-    with chat_server(latency=0.02) as server:
-        given = settings(server, smollm2, count=10, concurrency=3)
-        simulate(given, tmp_path / "whole")
-        server.paid.clear()
-        torn = tmp_path / "torn"
-        kills = unstored = 0
-        for _ in range(7):
-            process = subprocess.Popen([sys.executable, "-c", _SIMULATE, given.model_dump_json(), str(torn)])
-            _wait_for_replies(torn, more_than=_replies(torn))
-            time.sleep(chance.uniform(0, 0.15))
-            os.kill(process.pid, signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
-            time.sleep(0.1)  # what was in flight arrives at the server
-            unstored = sum(server.paid.values()) - _replies(torn)
-            assert unstored <= 3 * kills, "at most the calls in flight are lost at each kill"
-        simulate(given, torn, resume=True)
-        assert kills >= 3
-        assert sum(server.paid.values()) - _replies(torn) == unstored, "the last run paid for nothing it did not keep"
-        with sqlite3.connect(torn / "store.sqlite") as store:
-            twice = store.execute(
-                "SELECT COUNT(*) - COUNT(DISTINCT job || '/' || position || '/' || attempt) FROM replies"
-            )
-            assert twice.fetchone()[0] == 0
-    assert talks(torn) == talks(tmp_path / "whole")
-
-
-_SIMULATE = """
-import sys
-from pathlib import Path
-from humanturn.simulate import stage
-stage.simulate(stage.SimulateSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), resume=True)
-"""
-
-
-def _replies(out: Path) -> int:
-    path = out / "store.sqlite"
-    if not path.exists():
-        return 0
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as store:
-            return store.execute("SELECT COUNT(*) FROM replies").fetchone()[0]
-    except sqlite3.OperationalError:  # the tables are being made
-        return 0
-
-
-def _wait_for_replies(out: Path, more_than: int) -> None:
-    deadline = time.monotonic() + 60
-    while _replies(out) <= more_than and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def test_seeds_open_conversations_in_turn_and_too_long_ones_are_counted(tmp_path, smollm2):
