@@ -88,11 +88,12 @@ def repeats(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
 
 
 def copies(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
-    """Nearly all of it stands, run of words by run of words, in the user turn or the answer before it."""
+    """Nearly all of it stands, run of words by run of words, in an earlier user turn or the answer before it."""
     if len(_WORD.findall(reply.text)) < limits.copied_words:
         return False
     runs = _runs(reply.text)
-    return any(len(runs & _runs(turn.content)) > limits.copied * len(runs) for turn in before[-2:])
+    earlier = [turn.content for turn in before[:-1] if turn.role == "user"] + [turn.content for turn in before[-1:]]
+    return any(len(runs & _runs(text)) > limits.copied * len(runs) for text in earlier)
 
 
 def thanks_again(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
