@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Everywhere: --json prints a machine-readable last line, --debug shows tracebacks.  "
-    "Model SPECs: embedded, hf:PATH_OR_HUB_ID, openai:MODEL[@URL], scripted:FILE.",
+    "Model SPECs: embedded, hf:PATH_OR_HUB_ID, openai:MODEL[@URL], pool:FILE.yaml, scripted:FILE.",
 )
 
 Out = Annotated[Path, typer.Option("--out", help="directory to write to")]

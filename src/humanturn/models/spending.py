@@ -39,7 +39,7 @@ def parse_cap(text: str | None) -> Cap:
 
 def price(spec: str, prices: Prices) -> tuple[float, float] | None:
     """Dollars per million prompt and completion tokens; nothing for models in this process, None when unknown."""
-    return prices.get(spec, None if spec.startswith("openai:") else (0.0, 0.0))
+    return prices.get(spec, None if spec.startswith(("openai:", "pool:")) else (0.0, 0.0))
 
 
 PREFACE_TOKENS, HEADER_TOKENS = 256, 16
