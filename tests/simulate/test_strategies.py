@@ -239,6 +239,23 @@ def test_ultrachat_opens_with_the_material_it_speaks_of(tmp_path, smollm2):
     assert all(talk.rounds() <= 4 for talk in opened)
 
 
+@pytest.mark.parametrize("strategy", ["ultrachat", "self-chat", "evol-instruct"])
+def test_a_seed_gives_its_first_user_turn_where_the_strategy_answers_itself(tmp_path, smollm2, strategy):
+    seeds = tmp_path / "dolly.json"
+    row = {"instruction": "Name a grain.", "context": "Rye, oats.", "response": "R.", "category": "summarization"}
+    seeds.write_text(json.dumps([row]))
+    with chat_server(say=behaviour) as server:
+        simulate(settings(server, smollm2, strategy, seeds=str(seeds), count=8), tmp_path / "out")
+        asked = [body["messages"][-1]["content"] for body in server.requests]
+    found = talks(tmp_path / "out")
+    assert {talk.meta["seeded_by"] for talk in found} == {"dolly-1"}
+    assert {talk.meta["opening_turns"] for talk in found} == {1}
+    assert any("Name a grain.\n\nRye, oats." in text for text in asked)
+    if strategy == "ultrachat":
+        assert all(talk.messages[0].content == "Name a grain.\n\nRye, oats." for talk in found)
+        assert all(talk.rounds() <= 4 for talk in found), "a summary is work on a given text"
+
+
 def test_a_trained_user_model_is_refused_where_a_chat_model_is_instructed(tmp_path, tiny):
     import shutil
 

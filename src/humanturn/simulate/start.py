@@ -33,13 +33,15 @@ def started(settings: "SimulateSettings", strategy: Strategy, budget: Budget) ->
     Raises:
         InputError: a file is missing, or no seed fits the context.
     """
-    found = _tasks(settings.seeds) if strategy.starts != "free" else ()
-    if strategy.starts == "free":
-        everything = openings.seeds(Path(settings.seeds)) if settings.seeds else []
-    elif strategy.starts == "question":
-        everything = [Seed(task.id, tasks.opening(task)) for task in found]
-    else:
+    pool = _tasks(settings.seeds) if strategy.starts in ("question", "tasks") else ()
+    if strategy.starts == "tasks":
         everything = []
+    elif strategy.starts == "question":
+        everything = [Seed(task.id, tasks.opening(task)) for task in pool]
+    else:
+        everything = openings.seeds(Path(settings.seeds)) if settings.seeds else []
+    if strategy.starts == "line":
+        everything = [msgspec.structs.replace(seed, turns=seed.turns[:1]) for seed in everything]
     seeds = [seed for seed in everything if budget.left(seed.turns) >= budget.user_room]
     if everything and not seeds:
         raise InputError(f"{settings.seeds}: no seed fits the {budget.max_tokens} tokens; raise --max-tokens")
@@ -58,7 +60,7 @@ def started(settings: "SimulateSettings", strategy: Strategy, budget: Budget) ->
         )
         for number in range(settings.count)
     ]
-    return Start(jobs, found if strategy.starts == "tasks" else (), len(everything) - len(seeds))
+    return Start(jobs, pool if strategy.starts == "tasks" else (), len(everything) - len(seeds))
 
 
 def _tasks(given: str | None) -> tuple[tasks.Task, ...]:

@@ -14,8 +14,9 @@ class Strategy(msgspec.Struct, frozen=True):
     """How a job is carried to its end, and which jobs may run together."""
 
     play: Callable[[Sitting], Awaitable[Ended]]
-    starts: Literal["free", "question", "tasks"] = "free"
-    """What it begins with when no seeds are given: nothing, a task of ours as a question, or all of them as a pool."""
+    starts: Literal["round", "line", "question", "tasks"] = "round"
+    """What it takes of seeds: the first round, the first user turn, that too but of a task of ours when there are none,
+    or all of them as a pool of tasks."""
     wave: Callable[[int], int] = lambda count: count
     """Of so many jobs, how many make a wave; a wave begins when the one before it has ended."""
     settle: Callable[[Store, int, int], None] = lambda store, first, stop: None
@@ -26,7 +27,7 @@ STRATEGIES = {
     "trained": Strategy(trained.play),
     "roleplay": Strategy(roleplay.play),
     "self-chat": Strategy(self_chat.play, starts="question"),
-    "ultrachat": Strategy(ultrachat.play),
+    "ultrachat": Strategy(ultrachat.play, starts="line"),
     "self-instruct": Strategy(
         self_instruct.play, starts="tasks", wave=lambda count: self_instruct.WAVE, settle=self_instruct.settle
     ),

@@ -54,7 +54,7 @@ class Subject(msgspec.Struct, frozen=True):
 async def play(sitting: Sitting) -> Ended:
     """An opening line (or the one the job has), then so many rounds."""
     job = sitting.job
-    kind, opening = (_kind(job.category), job.opening[:1]) if job.opening else await _open(sitting)
+    kind, opening = (_kind(job.category), job.opening) if job.opening else await _open(sitting)
     if not opening:
         return Ended("guards", ())
     fewest, most = ROUNDS[kind]
