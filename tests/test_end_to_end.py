@@ -7,6 +7,8 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -58,23 +60,31 @@ def run(command: str, where: Path, url: str) -> str:
         command = command.replace(given, small.format(url=url))
     words = [sys.executable, "-m", *shlex.split(command)]
     if words[3] == "serve":
-        return ask_served([*words, "--port", "0"], where)
+        return ask_served(words, where)
     done = subprocess.run(words, cwd=where, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-def ask_served(words: list[str], where: Path) -> str:
-    """What the model that a command serves says to a greeting."""
+@contextmanager
+def serving(words: list[str], where: Path) -> Iterator[str]:
+    """Where the server that a command starts is to be reached."""
+    words = [*words, "--port", "0"]
     process = subprocess.Popen(words, cwd=where, stdout=subprocess.PIPE, text=True, env=os.environ | UNBUFFERED)
     try:
-        client = openai.OpenAI(base_url=process.stdout.readline().split()[-1], api_key="none")
-        (model,) = client.models.list()
-        hello = [{"role": "user", "content": "Hello"}]
-        return client.chat.completions.create(model=model.id, messages=hello, max_tokens=4).choices[0].message.content
+        yield process.stdout.readline().split()[-1]
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
+
+
+def ask_served(words: list[str], where: Path) -> str:
+    """What the model that a command serves says to a greeting."""
+    with serving(words, where) as url:
+        client = openai.OpenAI(base_url=url, api_key="none")
+        (model,) = client.models.list()
+        hello = [{"role": "user", "content": "Hello"}]
+        return client.chat.completions.create(model=model.id, messages=hello, max_tokens=4).choices[0].message.content
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +107,10 @@ def test_the_loop_goes_from_raw_html_to_a_report(workspace):
     page = (mine / "report.html").read_text()
     funnel = json.loads((mine / "prepare" / "funnel.json").read_text())
     assert funnel["steps"][0]["sessions_left"] == SESSIONS
-    for part in ("Prepare funnel", "Training", "Corpora", "Predicting people", "Conversations"):
+    for part in ("Prepare funnel", "Training", "Corpora", "Predicting people", "Conversations", "Position bias"):
         assert part in page
+    assert "# Human conversations" in (mine / "prepare" / "README.md").read_text()
+    assert "# Simulated conversations" in (mine / "simulate" / "README.md").read_text()
     first = next(jsonl.read(mine / "prepare" / "train.jsonl", Conversation))
     assert "<p>" not in first.messages[1].content
     assert "Copy code" not in (mine / "prepare" / "train.jsonl").read_text()
@@ -137,6 +149,15 @@ def _serve_until_a_link_answers(command, where):
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
+
+
+def test_the_page_on_serve_shows_a_client_that_hears_the_next_user_turn(workspace):
+    where, _ = workspace
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL)[1]
+    with serving([sys.executable, "-m", "humanturn", "serve", "hf:runs/demo/user"], where) as url:
+        code = code.replace("http://127.0.0.1:8000/v1", url)
+        done = subprocess.run([sys.executable, "-c", code], cwd=where, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_helps_example_runs(workspace):

@@ -71,6 +71,8 @@ def with_(**changes):
         (with_(max_tokens=True), 400, "max_tokens"),
         (with_(max_completion_tokens=2**40), 400, "max_completion_tokens"),
         (with_(n=10**9), 400, "n"),
+        (with_(presence_penalty=9), 400, "presence_penalty"),
+        (with_(frequency_penalty=1), 400, "frequency_penalty"),
         (with_(n=0), 400, "n"),
         (with_(seed=1.5), 400, "seed"),
         (with_(seed=2**70), 400, None),

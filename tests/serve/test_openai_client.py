@@ -132,6 +132,7 @@ def test_what_the_client_asks_for_is_what_the_model_is_told():
             messages=[{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}],
             temperature=0.3,
             top_p=0.9,
+            presence_penalty=0.5,
             max_tokens=5,
             max_completion_tokens=7,
             stop=["x", "y"],
@@ -141,7 +142,7 @@ def test_what_the_client_asks_for_is_what_the_model_is_told():
     turns, sampling, seed = model.asked[0]
     assert turns == [Turn("system", "Be brief."), Turn("user", "ab")]
     assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (0.3, 0.9, 7)
-    assert sampling.stop == ("x", "y") and seed == 11
+    assert (sampling.presence, sampling.stop, seed) == (0.5, ("x", "y"), 11)
     assert (model.asked[1][1].temperature, model.asked[1][1].top_p, model.asked[1][1].max_tokens) == (1, 1, 1024)
 
 
@@ -198,6 +199,14 @@ def test_a_model_that_fails_is_told_with_what_may_help():
         with pytest.raises(openai.InternalServerError, match="no such key") as refused:
             client(url + "/v1").chat.completions.create(model="m", messages=QUESTION, stream=True)
         assert refused.value.status_code == 502
+
+
+def test_what_the_model_behind_refuses_is_the_clients_mistake_here_too():
+    with (
+        hosted(Talker(error=EndpointError("too long", status=400))) as url,
+        pytest.raises(openai.BadRequestError, match="too long"),
+    ):
+        client(url + "/v1").chat.completions.create(model="m", messages=QUESTION)
 
 
 def test_a_model_that_fails_in_the_middle_of_a_stream_makes_the_client_raise():

@@ -134,6 +134,7 @@ class ChatCompletions:
             top_p=asked.top_p or 1.0,
             max_tokens=await fitted(self.service.speaker, turns, wanted=wanted, usual=usual),
             stop=asked.stops(),
+            presence=asked.presence_penalty or 0.0,
         )
         seed = secrets.randbits(63) if asked.seed is None else asked.seed % 2**63
         return sampling, [seed, *(run.derived_seed(seed, index) for index in range(1, asked.n or 1))]
@@ -207,6 +208,8 @@ def _as_refusal(error: Exception) -> Refused:
             return Refused(400, str(error), code="context_length_exceeded", param="messages")
         case FormatError():
             return Refused(400, str(error), code="invalid_value", param="messages")
+        case EndpointError(status=400 | 413 | 422):
+            return Refused(400, str(error), code="refused_by_model")
         case EndpointError(passing=True):
             return Refused(503, str(error), code="unavailable", retry_after=int(error.retry_after or 1))
         case HumanturnError():
