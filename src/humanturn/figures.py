@@ -44,18 +44,20 @@ def verdict_bars(pairs: Sequence[Mapping[str, Any]], rate: str, path: Path) -> P
                 range(len(pairs)), widths, 0.6, left, color=colour, hatch=hatch, edgecolor="black", label=NAMES[key]
             )
             for y, (pair, width, start) in enumerate(zip(pairs, widths, left, strict=True)):
-                if width >= 4:
+                wide = width >= 2 + 1.4 * len(str(pair[key]))
+                if pair[key]:  # a count that has no room in its bar stands above it
                     axes.text(
-                        *(start + width / 2, y, str(pair[key])),
-                        **{"ha": "center", "va": "center", "color": ink, "size": 9},
-                        bbox=None if not hatch else {"facecolor": "white", "edgecolor": "none", "pad": 1},
+                        *(start + width / 2, y if wide else y + 0.33, str(pair[key])),
+                        **{"ha": "center", "va": "center" if wide else "bottom", "size": 9 if wide else 8},
+                        color=ink if wide else "black",
+                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if wide and hatch else None,
                     )
             left = [a + b for a, b in zip(left, widths, strict=True)]
         for y, pair in enumerate(pairs):
-            axes.text(101, y, f"{100 * value(pair[rate]):.1f} %", va="center", size=9)
-        axes.text(101, len(pairs) - 0.45, name, va="bottom", size=8)
+            axes.text(101, y, _in_per_cent(pair[rate]), va="center", size=9)
+        axes.text(101, len(pairs) - 0.5, f"{name} [95 %]", va="bottom", size=8)
         axes.set_yticks(range(len(pairs)), [f"{pair['a']}\nagainst {pair['b']}" for pair in pairs])
-        axes.set_xlim(0, 113)
+        axes.set_xlim(0, 120)
         axes.set_xticks(range(0, 101, 20))
         axes.set_ylim(-0.5, len(pairs) - 0.2)
         axes.set_xlabel(
@@ -69,6 +71,17 @@ def verdict_bars(pairs: Sequence[Mapping[str, Any]], rate: str, path: Path) -> P
             frameon=False,
         )
     return path
+
+
+def _in_per_cent(found: Any) -> str:
+    """A share, its interval below it."""
+    own = measured(found)
+    told = f"{100 * value(found):.1f} %"
+    return (
+        told
+        if own is None or own.low is None or own.high is None
+        else f"{told}\n[{100 * own.low:.1f}, {100 * own.high:.1f}]"
+    )
 
 
 def measured(found: Any) -> Measurement | None:

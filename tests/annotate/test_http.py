@@ -107,6 +107,7 @@ def test_500_votes_at_once_are_all_kept_also_when_the_server_is_killed_after_the
     assert "a tie is half a win in the mean score" in (tmp_path / "plots" / "votes.svg").read_text()
     rows = [json.loads(line) for line in (tmp_path / "votes.jsonl").read_text().splitlines()]
     assert found["votes"] == 500
+    assert json.loads((tmp_path / "votes.summary.json").read_text())["votes"] == 500
     assert {row["comment"] for row in rows} == {f"{person}/{place}" for person in people for place in range(1, 51)}
 
 

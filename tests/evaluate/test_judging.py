@@ -39,6 +39,7 @@ def test_a_judge_that_always_prefers_the_first_yields_ties_and_a_position_bias_o
     assert (pair["a"], pair["b"]) == ("short", "long")
     assert (pair["wins"], pair["ties"], pair["losses"], pair["unparsed"]) == (0, 32, 0, 0)
     assert pair["win_rate"].value == 0.5
+    assert pair["win_rate"].low < 0.45 and pair["win_rate"].high > 0.55, "sixteen ties do not prove a tie"
     position = result["pairwise"]["position"]["judge"]
     assert position == {"comparisons": 32, "consistent": 0.0, "first": 1.0, "second": 0.0}
     assert "100.0%" in stage.describe(result)
