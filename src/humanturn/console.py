@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from humanturn.progress import leads
+
 INTERRUPTED = 130
 RESUMABLE = ("train", "simulate", "evaluate", "scorecard")
 DESCRIBED = ("prepare", "train", "simulate", "evaluate", "analyze")
@@ -57,7 +59,9 @@ def exit_status(app: Callable[..., Any], arguments: list[str], debug: bool) -> i
 
 
 def say(name: str, result: Any) -> None:
-    """Print what one stage did, and its summary as the last line with --json."""
+    """Print what one stage did, and its summary as the last line with --json; of several processes, the first does."""
+    if not leads():
+        return
     say_stage(name, result)
     last_line(result.result | {"seconds": result.seconds, "skipped": result.skipped})
 

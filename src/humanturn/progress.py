@@ -1,5 +1,6 @@
 """How far the work is: a bar with rate and time left on a terminal, plain lines elsewhere; always on stderr."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,17 @@ LINE_EVERY_S = 10.0
 Advance = Callable[[float], None]
 
 
+def leads() -> bool:
+    """False for all but the first of several processes that do one work (torchrun numbers them): it speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def bar(label: str, total: float | None, unit: str = "") -> Iterator[Advance]:
     """Show progress of `label` towards `total` `unit`s; call the yielded function with each amount done."""
-    if sys.stderr.isatty():
+    if not leads():
+        yield lambda amount: None
+    elif sys.stderr.isatty():
         with _terminal_bar(label, total, unit) as advance:
             yield advance
     else:

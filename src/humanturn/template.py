@@ -23,6 +23,12 @@ USER_MODEL_PREFACE = (
 )
 """What a user model reads first (paper, appendix A.1)."""
 
+ASSISTANT_PREFACE = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+"""What an assistant reads first whose backbone has no chat template of its own (Vicuna's)."""
+
 ROLEPLAY_PREFACE = (
     "You are a person who is chatting with an AI assistant. Stay in that role: you want something and you ask for it "
     "in your own words, as people type, short and informal. Never answer, explain or help; that is the "
@@ -87,8 +93,8 @@ def scaffold(tokenizer: Any, preface: str = USER_MODEL_PREFACE) -> Scaffold:
     return Scaffold(opening + headers["system"] + preface + ends["system"], opening, headers, ends)
 
 
-def user_template(frame: Scaffold) -> str:
-    """A Jinja chat template that renders turns verbatim and opens the next *user* turn."""
+def user_template(frame: Scaffold, opens: Role = "user") -> str:
+    """A Jinja chat template that renders turns verbatim and opens the next turn of `opens`."""
     q = {name: json.dumps(value) for name, value in (("preface", frame.preface), ("opening", frame.opening))}
     return (
         f"{{%- set headers = {json.dumps(frame.headers)} -%}}\n"
@@ -102,9 +108,19 @@ def user_template(frame: Scaffold) -> str:
         "{{- headers[message['role']] + message['content'] + ends[message['role']] -}}\n"
         "{%- endfor -%}\n"
         "{%- if add_generation_prompt -%}\n"
-        "{{- headers['user'] -}}\n"
+        f"{{{{- headers['{opens}'] -}}}}\n"
         "{%- endif -%}\n"
     )
+
+
+def trained_template(tokenizer: Any, role: Role) -> str:
+    """The chat template of a model that is trained to play `role` from the backbone that `tokenizer` belongs to.
+
+    A user model's is ours around the backbone's own headers; an assistant keeps its backbone's, if that has one.
+    """
+    if role == "user":
+        return user_template(scaffold(tokenizer))
+    return tokenizer.chat_template or user_template(scaffold(tokenizer, ASSISTANT_PREFACE), "assistant")
 
 
 def text(tokenizer: Any, messages: Sequence[Turn], *, open_turn: bool = False) -> str:

@@ -38,12 +38,41 @@ def folder() -> Path:
     return done
 
 
-def _convert(gguf: Path, target: Path) -> None:
-    """Dequantize to float32 and save: a model loaded from GGUF refuses that, a fresh one with its weights does not."""
+def tokenizer_folder() -> Path:
+    """A folder with its tokenizer and chat template, without converting the weights where that has not been done.
+
+    Raises:
+        HumanturnError: the download failed.
+    """
+    whole = cache_dir() / "models" / NAME
+    if (whole / "config.json").exists():
+        return whole
+    done = whole.with_name(f"{NAME}-tokenizer")
+    if not done.exists():
+        source = fetch("smollm2")
+        _needs_gguf()
+        import transformers
+
+        done.parent.mkdir(parents=True, exist_ok=True)
+        draft = done.with_name(f".{done.name}.{os.getpid()}.draft")
+        transformers.AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name).save_pretrained(draft)
+        try:
+            draft.replace(done)
+        except OSError:  # another process was quicker
+            shutil.rmtree(draft)
+    return done
+
+
+def _needs_gguf() -> None:
     try:
         import gguf as _  # noqa: F401  (transformers reads GGUF files with it)
     except ImportError as error:
         raise ModelError("the embedded model needs the gguf package; pip install 'humanturn[demo]'") from error
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    """Dequantize to float32 and save: a model loaded from GGUF refuses that, a fresh one with its weights does not."""
+    _needs_gguf()
     import torch
     import transformers
 

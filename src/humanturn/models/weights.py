@@ -1,6 +1,7 @@
 """Load a causal language model from a Hugging Face folder: safetensors only, no remote code."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ def card(folder: Path) -> Card | None:
         raise ModelError(f"{path}: damaged ({error}); remove it to use the folder as a plain model") from None
 
 
-def load(folder: Path, *, attention: str = "sdpa") -> tuple[Any, Any]:
-    """(model, tokenizer) in evaluation mode on the best device: float32 on CPU, bfloat16 on CUDA.
+def load(folder: Path, *, attention: str = "sdpa", device: str | None = None) -> tuple[Any, Any]:
+    """(model, tokenizer) in evaluation mode on the best device, or `device`: float32 on CPU, bfloat16 where there is CUDA.
 
     Raises:
         ModelError: the folder holds no causal language model with safetensors weights.
@@ -52,7 +53,7 @@ def load(folder: Path, *, attention: str = "sdpa") -> tuple[Any, Any]:
         )
     cuda = torch.cuda.is_available()
     if not cuda:
-        torch.set_num_threads(run.cores())
+        torch.set_num_threads(max(1, run.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))  # torchrun's
     transformers.utils.logging.disable_progress_bar()
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -64,4 +65,4 @@ def load(folder: Path, *, attention: str = "sdpa") -> tuple[Any, Any]:
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{folder}: the model cannot be loaded ({said})") from error
-    return model.to("cuda" if cuda else "cpu").eval(), tokenizer
+    return model.to(device or ("cuda" if cuda else "cpu")).eval(), tokenizer
