@@ -91,7 +91,7 @@ def test_before_the_first_turn_a_user_model_reads_its_preface_as_in_training(tin
 def test_a_client_that_calls_the_user_assistant_is_understood():
     asked = [Turn("assistant", "How do I boil an egg?"), Turn("user", "Six minutes.")]
     speaker = Speaker("m", Talker())
-    assert flipped(speaker, asked) == (Turn("user", "How do I boil an egg?"), Turn("assistant", "Six minutes."))
+    assert flipped(speaker, asked) == [Turn("user", "How do I boil an egg?"), Turn("assistant", "Six minutes.")]
     told = [Turn("system", "You are in a hurry."), Turn("system", "You want eggs."), *asked]
     intent, *rest = flipped(speaker, told)
     assert rest == list(flipped(speaker, asked))
