@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from humanturn import recipe
+from humanturn import formats, recipe
 from humanturn.errors import InputError, RecipeError
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -10,10 +10,19 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
 def test_every_recipe_that_ships_is_valid_and_keeps_its_meaning_when_frozen(path, tmp_path):
-    read = recipe.read(path)
-    frozen = tmp_path / "recipe.yaml"
-    frozen.write_text(recipe.dump(read))
-    assert recipe.read(frozen).wired(tmp_path) == read.wired(tmp_path)
+    read = recipe.read_any(path)
+    for given in read.runs.values() if isinstance(read, recipe.Study) else [read]:
+        frozen = tmp_path / "recipe.yaml"
+        frozen.write_text(recipe.dump(given))
+        assert recipe.read(frozen).wired(tmp_path) == given.wired(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dolly.jsonl", "evol.json"])
+def test_the_seeds_that_ship_are_rounds_of_their_format(name):
+    talks = list(formats.read_conversations(RECIPES[0].parent / "seeds" / name))
+    assert len(talks) >= 20
+    assert {talk.source for talk in talks} == {name.partition(".")[0]}
+    assert all(len(talk.messages) == 2 and all(turn.content for turn in talk.messages) for talk in talks)
 
 
 @pytest.fixture
@@ -76,3 +85,21 @@ def test_without_a_simulation_there_is_no_assistant_to_train(path):
     wired = recipe.read(path).wired(Path("runs/x"))
     assert wired.assistant is None
     assert list(wired.analyze.corpora) == ["human"]
+
+
+def test_a_judge_compares_the_backbone_with_what_was_trained(path):
+    path.write_text("prepare:\n  inputs: [x]\nassistant:\n  backbone: hf:b\nevaluate:\n  judge: [openai:gpt-4o]\n")
+    wired = recipe.read(path).wired(Path("runs/x"))
+    assert wired.evaluate.models == {"backbone": "hf:b", "assistant": "hf:runs/x/assistant"}
+    assert recipe.read(path, ["simulate=null"]).wired(Path("runs/x")).evaluate is None
+
+
+def test_an_assistant_can_be_measured_on_the_run_s_own_heldout_sessions(path):
+    path.write_text("prepare:\n  inputs: [x]\nassistant:\n  heldout: prepare\n")
+    assert recipe.read(path).wired(Path("runs/x")).assistant.heldout == "runs/x/prepare/heldout.jsonl"
+    assert recipe.read(path, ["prepare.heldout=0"]).wired(Path("runs/x")).assistant.heldout is None
+
+
+def test_a_section_that_is_null_is_made_by_a_change(path):
+    path.write_text("prepare:\n  inputs: [x]\nevaluate: null\n")
+    assert recipe.read(path, ["evaluate.judge=[embedded]"]).evaluate.judge == ("embedded",)

@@ -46,7 +46,7 @@ def run(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="run directory; default runs/RECIPE")] = None,
 ) -> None:
-    """Every stage of a recipe, resumable: finished stages are skipped, an unfinished one goes on."""
+    """Every stage of a recipe, or every run of a study, resumable: what is finished is skipped, the rest goes on."""
     _run_recipe(recipe, changes or [], out or Path("runs") / recipe.stem)
 
 
@@ -62,7 +62,10 @@ def check(
 
     from humanturn import recipe as recipes
 
-    found = recipes.read(recipe, changes or []).model_dump(mode="json")
+    read = recipes.read_any(recipe, changes or [])
+    runs = read.runs if isinstance(read, recipes.Study) else {"": read}
+    every = {name: given.model_dump(mode="json") for name, given in runs.items()}
+    found = every if isinstance(read, recipes.Study) else every[""]
     print(yaml.safe_dump(found, sort_keys=False), end="")
     console.last_line(found)
 
@@ -283,8 +286,12 @@ def _run_recipe(path: Path, changes: list[str], out: Path) -> None:
     from humanturn import pipeline
     from humanturn import recipe as recipes
 
+    given = recipes.read_any(path, changes)
+    if isinstance(given, recipes.Study):
+        _run_study(given, out)
+        return
     began = time.monotonic()
-    results = pipeline.run_all(recipes.read(path, changes), out, console.say_stage)
+    results = pipeline.run_all(given, out, console.say_stage)
     summary: dict[str, Any] = {
         "heldout_nll": results["analyze"].result.get("heldout_nll") if "analyze" in results else None,
         "conversations": results["simulate"].result["conversations"] if "simulate" in results else 0,
@@ -294,3 +301,13 @@ def _run_recipe(path: Path, changes: list[str], out: Path) -> None:
     }
     print(f"\nreport: {summary['report']}  ({summary['seconds']} s)")
     console.last_line(summary)
+
+
+def _run_study(given: Any, out: Path) -> None:
+    from humanturn import study
+
+    began = time.monotonic()
+    found = study.run_study(given, out, console.say_stage)
+    page = str(out / "study.html")
+    print(f"\nstudy: {page}  ({time.monotonic() - began:.1f} s)")
+    console.last_line({"runs": found["runs"], "study": page, "seconds": round(time.monotonic() - began, 1)})
