@@ -87,6 +87,7 @@ def ours(port, conversations, in_flight, rounds=None):
         wall = time.time() - began
         assert status == 0, "humanturn simulate failed"
         with sqlite3.connect(out / "store.sqlite") as store:
+            assert store.execute("SELECT COUNT(*) FROM jobs WHERE status != 'done'").fetchone() == (0,)
             ends = [row[0] for row in store.execute("SELECT MAX(at) FROM replies GROUP BY job")]
             replies = store.execute("SELECT COUNT(*) FROM replies").fetchone()[0]
     name = f"humanturn, {in_flight:,} in flight"

@@ -72,6 +72,9 @@ class ChatServer(ThreadingHTTPServer):
         self.closing = threading.Event()
         self.chance = random.Random(7)
 
+    def handle_error(self, *_: object) -> None:
+        """Clients that are killed hang up; that is no news."""
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"

@@ -23,6 +23,7 @@ KEY = "OPENAI_API_KEY"
 TIMEOUT_S = 300.0
 KEEP_IDLE_S = 4.0
 """Connections are given up sooner than uvicorn's 5 seconds, so that no request goes into one that just closes."""
+CONNECT_S = 30.0
 LARGEST_BODY = 32 << 20
 """A longer answer is no reply to anything we ask."""
 
@@ -106,7 +107,7 @@ class OpenAIModel:
             key = os.environ.get(self.key)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE_S),
-                timeout=aiohttp.ClientTimeout(total=self.timeout_s, connect=min(10, self.timeout_s)),
+                timeout=aiohttp.ClientTimeout(total=self.timeout_s, connect=min(CONNECT_S, self.timeout_s)),
                 headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
                 trust_env=bool(urllib.request.getproxies()),  # looked up once: aiohttp would at every request
             )

@@ -104,7 +104,7 @@ def _guard_rates(counts: list[tuple[str, str | None, int]]) -> dict[str, float]:
 
 def _seconds_left(rows: Any, jobs: Mapping[str, int], replies_per_s: float) -> float | None:
     """The replies that open jobs will still need, going by finished ones; None before there is anything to go by."""
-    if not jobs.get("done") or not replies_per_s:
+    if not jobs.get("done") or not jobs.get("open") or not replies_per_s:
         return None
     by_status = dict(rows("SELECT status, COUNT(*) FROM replies JOIN jobs ON jobs.id = replies.job GROUP BY status"))
     each = by_status.get("done", 0) / jobs["done"]
