@@ -39,6 +39,9 @@ ROLEPLAY_PREFACE = (
 ROLEPLAY_OPENER = "Hello! How can I help you today?"
 """What the assistant says before a role-played user's first turn, so that there is a turn to answer."""
 
+_LEAVES = re.compile(r"end_?(of_?)?conv", re.IGNORECASE)
+"""In the names of tokens that end conversations: `<|endconversation|>` (UserLM)."""
+
 SCAFFOLD = -1
 """Owner of tokens that belong to no turn: headers, separators, the preface."""
 
@@ -134,10 +137,18 @@ def text(tokenizer: Any, messages: Sequence[Turn], *, open_turn: bool = False) -
 
 
 def opens(tokenizer: Any) -> Role:
-    """The role whose turn a model with this chat template writes: `user` for user models, else `assistant`."""
-    talk = [Turn("user", "a"), Turn("assistant", "b")]
-    header = text(tokenizer, talk, open_turn=True)[len(text(tokenizer, talk)) :]
-    return "user" if header and header == scaffold(tokenizer).headers["user"] else "assistant"
+    """The role whose turn a model with this chat template writes: `user` for user models, else `assistant`.
+
+    What stands open after an answer is what stands between an answer and the next user turn. Others' user models
+    (UserLM) may open that turn always, asked or not.
+    """
+    roles: tuple[Role, ...] = ("user", "assistant", "user")
+    between = _pieces(tokenizer, tokenizer.chat_template, roles)[2].strip()
+    talk = [Turn("user", "a"), Turn("assistant", "\ue000")]
+    after = text(tokenizer, talk, open_turn=True).rpartition("\ue000")[2].strip()
+    closed = _pieces(tokenizer, tokenizer.chat_template, roles[:2])[-1].strip()
+    opened = after != closed or _always_open(tokenizer)
+    return "user" if opened and after == between else "assistant"
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Turn]) -> list[int]:
@@ -218,8 +229,11 @@ def control_tokens(tokenizer: Any) -> re.Pattern[str]:
 
 
 def stop_ids(tokenizer: Any) -> list[int]:
-    """Ids that end a turn: the end-of-text token and whatever the chat template ends each turn with."""
+    """Ids that end a turn: the end-of-text token, whatever the chat template ends each turn with, and the token by
+    which others' user models end a conversation: nothing is said before it, so the turn is empty, as an ending is.
+    """
     found = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    found += [token for token, added in tokenizer.added_tokens_decoder.items() if _LEAVES.search(added.content)]
     specials = _special_tokens(tokenizer)
     for roles in (("user", "assistant"), ("user",)):
         match = specials.search(_pieces(tokenizer, tokenizer.chat_template, roles)[-1])
@@ -252,6 +266,13 @@ def _pieces(tokenizer: Any, chat_template: str, roles: tuple[Role, ...]) -> tupl
         pieces.append(rendered[cursor:at])
         cursor = at + len(mark)
     return (*pieces, rendered[cursor:])
+
+
+def _always_open(tokenizer: Any) -> bool:
+    """Whether the template opens the next turn even where it is not asked to."""
+    closed = _pieces(tokenizer, tokenizer.chat_template, ("user", "assistant"))[-1]
+    specials = _special_tokens(tokenizer)
+    return bool(specials.search(closed[_end_length(specials, closed) :]))
 
 
 def _end_length(specials: re.Pattern[str], piece: str) -> int:
@@ -294,6 +315,10 @@ def _read_off(tokenizer: Any) -> tuple[str, dict[Role, str], dict[Role, str]]:
         before_answer = split(["user", "assistant"])[1]
     except FormatError:
         return tokenizer.bos_token or "", {}, {}
+    if _always_open(tokenizer):
+        specials = _special_tokens(tokenizer)
+        user_end = before_answer[: _end_length(specials, before_answer)]
+        assistant_end = between[: _end_length(specials, between)]
     if not between.startswith(assistant_end) or not before_answer.startswith(user_end):
         return tokenizer.bos_token or "", {}, {}
     headers: dict[Role, str] = {

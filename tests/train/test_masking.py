@@ -68,3 +68,45 @@ def test_a_longer_conversation_is_cut_at_the_budget_and_named(tokenizer):
     masked = mask(tokenizer, [TALK], role="user", max_tokens=65)
     assert masked.shortened == ["t1"]
     assert "oats" not in decoded(tokenizer, masked.sequences[0])
+
+
+def test_a_session_that_ended_teaches_an_empty_turn_and_one_that_was_cut_does_not(tokenizer):
+    ended = Conversation(id="t4", messages=TALK.messages, meta={"context_turns": 1, "ends": True})
+    masked = mask(tokenizer, [ended, TALK], role="user", max_tokens=500, learn_ending=True)
+    assert decoded(tokenizer, masked.sequences[0]) == "And rye?<|im_end|>Thanks, and oats?<|im_end|><|im_end|>"
+    assert decoded(tokenizer, masked.sequences[1]) == "And rye?<|im_end|>Thanks, and oats?<|im_end|>"
+    assert masked.endings == 1
+    assert "course" in tokenizer.decode(masked.sequences[0].ids), "the answer before the ending is read"
+    prompt = template.prompt_ids(tokenizer, TALK.messages)
+    assert masked.sequences[0].ids[:-1].tolist() == prompt, "said where the model is asked for its next turn"
+
+
+def test_endings_are_learned_only_when_asked_for(tokenizer):
+    ended = Conversation(id="t4", messages=TALK.messages, meta={"context_turns": 1, "ends": True})
+    assert mask(tokenizer, [ended], role="user", max_tokens=500).endings == 0
+    with pytest.raises(FormatError, match="no conversation says that its session ended there"):
+        mask(tokenizer, [TALK], role="user", max_tokens=500, learn_ending=True)
+
+
+def with_intent(n):
+    return Conversation(id=f"i{n}", messages=TALK.messages[1:3], meta={"intent": "to bake bread"})
+
+
+def test_an_intent_stands_before_about_as_many_conversations_as_asked_for_and_always_the_same(tokenizer):
+    talks = [with_intent(n) for n in range(100)]
+    masked = mask(tokenizer, talks, role="user", max_tokens=500, intent_dropped=0.3)
+    assert 55 <= masked.intents <= 85
+    shown = ["to bake bread" in tokenizer.decode(s.ids) for s in masked.sequences]
+    assert sum(shown) == masked.intents
+    again = mask(tokenizer, talks[::-1], role="user", max_tokens=500, intent_dropped=0.3)
+    assert ["to bake bread" in tokenizer.decode(s.ids) for s in again.sequences] == shown[::-1]
+    assert {decoded(tokenizer, s) for s in masked.sequences} == {"And rye?<|im_end|>"}, "an intent is never learned"
+    other = mask(tokenizer, talks, role="user", max_tokens=500, intent_dropped=0.3, seed=1)
+    assert ["to bake bread" in tokenizer.decode(s.ids) for s in other.sequences] != shown
+
+
+@pytest.mark.parametrize(("dropped", "shown"), [(0.0, 5), (1.0, 0)])
+def test_all_or_no_intents_can_be_shown(tokenizer, dropped, shown):
+    talks = [with_intent(n) for n in range(5)]
+    assert mask(tokenizer, talks, role="user", max_tokens=500, intent_dropped=dropped).intents == shown
+    assert mask(tokenizer, talks, role="assistant", max_tokens=500, intent_dropped=dropped).intents == 0

@@ -67,7 +67,7 @@ def _needs_gguf() -> None:
     try:
         import gguf as _  # noqa: F401  (transformers reads GGUF files with it)
     except ImportError as error:
-        raise ModelError("the embedded model needs the gguf package; pip install 'humanturn[demo]'") from error
+        raise ModelError("the embedded model needs the gguf package; pip install gguf") from error
 
 
 def _convert(gguf: Path, target: Path) -> None:

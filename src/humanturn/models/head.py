@@ -46,7 +46,7 @@ def teach_losses(causal: Any) -> None:
     causal.forward = forward
 
 
-@torch.inference_mode()
+@torch.no_grad()  # type: ignore[untyped-decorator]  # FSDP trains on with buffers of this pass: no inference mode
 def token_losses(causal: Any, inputs: dict[str, Any], targets: torch.Tensor) -> torch.Tensor:
     """-log p of every target, in nats, float32, shape (predicted,); arguments as of `packed.model_inputs`."""
     kwargs = dict(inputs)
