@@ -18,12 +18,12 @@ check: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml constraints.txt hatch_build.py src/humanturn/analyze/_stretches.c
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo]'
 	touch $@
 
-.venv/.installed-dev: pyproject.toml constraints.txt
+.venv/.installed-dev: pyproject.toml constraints.txt hatch_build.py src/humanturn/analyze/_stretches.c
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ .venv/.installed

@@ -33,6 +33,7 @@ def path(tiny, tmp_path):
             "rounds": 2,
             "user_max_tokens": 12,
             "assistant_max_tokens": 12,
+            "guards": {"off": ["unfinished"]},  # untrained weights never end a turn
         },
         "assistant": {"backbone": f"hf:{tiny}", **SMALL, "heldout": "prepare"},
         "evaluate": {

@@ -42,6 +42,20 @@ def test_measures_are_lexicalrichness_s_on_any_text(text):
         assert lexical.hdd(words, draws=10) == pytest.approx(theirs.hdd(10), abs=1e-9)
 
 
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=120), st.floats(0.3, 0.95))
+def test_stretches_counted_in_c_are_those_counted_in_python(words, threshold):
+    compiled = pytest.importorskip("humanturn.analyze._stretches")
+    assert compiled.both_ways(words, threshold) == lexical.both_ways_in_python(words, threshold)
+
+
+def test_what_is_no_list_of_words_is_refused_by_the_compiled_stretches():
+    compiled = pytest.importorskip("humanturn.analyze._stretches")
+    with pytest.raises(TypeError):
+        compiled.both_ways(("a", "b"), 0.72)
+    with pytest.raises(TypeError):
+        compiled.both_ways([["unhashable"]], 0.72)
+
+
 def test_mtld_of_the_worked_example_by_hand():
     # Forward: "a b a" has ratio 2/3 <= 0.72 at word 3, then "b c" stays at 1: one factor and nothing, 5 / 1.
     # Backward: "c b a" stays at 1, word 4 repeats b: 3/4, word 5 repeats a: 3/5 <= 0.72: one factor, 5 / 1.

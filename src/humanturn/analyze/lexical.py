@@ -35,9 +35,19 @@ def mtld_of_words(sequence: Sequence[str], *, threshold: float = 0.72) -> float:
     """As `mtld`, for words already split."""
     if not sequence:
         return math.nan
-    forward = len(sequence) / _factors(sequence, threshold)
-    backward = len(sequence) / _factors(sequence[::-1], threshold)
-    return (forward + backward) / 2
+    forward, backward = both_ways(list(sequence), threshold)
+    return (len(sequence) / forward + len(sequence) / backward) / 2
+
+
+def both_ways_in_python(sequence: list[str], threshold: float, /) -> tuple[float, float]:
+    """How many stretches bring the type-token ratio down to `threshold`, read forward and backward."""
+    return _factors(sequence, threshold), _factors(sequence[::-1], threshold)
+
+
+try:
+    from humanturn.analyze._stretches import both_ways
+except ImportError:  # installed without a compiler
+    both_ways = both_ways_in_python
 
 
 def mattr(sequence: Sequence[str], *, window: int = 50) -> float:
