@@ -51,6 +51,10 @@ def test_scores_are_correlated_with_the_corpora(tiny_model, conversations_file, 
     assert found["models"] == list(names)
     assert {cell["benchmark"] for cell in found["cells"]} == {"MT-Bench"}
     assert "rounds" in {cell["statistic"] for cell in found["cells"]}
+    drawn = (tmp_path / "out/correlations.svg").read_text()
+    assert "MT-Bench" in drawn
+    assert "over 3 models" in drawn
+    assert "fewer than 10 models" in drawn
 
 
 def test_a_judge_and_a_detector_fill_their_columns(tiny_model, conversations_file, tmp_path):

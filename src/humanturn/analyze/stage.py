@@ -56,7 +56,7 @@ class AnalyzeSettings(run.Settings):
 def analyze(settings: AnalyzeSettings, out: Path, *, resume: bool = False) -> StageResult:
     """Measure corpora side by side and, with a user model, the likelihood of heldout human turns.
 
-    Writes `corpora.json`, with a user model `heldout_nll.json`, and with scores `correlations.json`.
+    Writes `corpora.json`, with a user model `heldout_nll.json`, and with scores `correlations.json` and their heat map `correlations.svg`.
 
     Raises:
         InputError: nothing to measure, or a file or folder cannot be used.
@@ -121,11 +121,13 @@ def _analyze(settings: AnalyzeSettings, inputs: Mapping[str, Path], out: Path) -
         jsonl.write_json(out / "corpora.json", document)
         result["corpora"] = rows = document["corpora"]
     if settings.scores:
-        from humanturn.analyze import correlation
+        from humanturn.analyze import correlation, heatmap
 
         statistics = {name: {k: m.value for k, m in row["columns"].items()} for name, row in rows.items()}
         found = correlation.correlate(statistics, correlation.read_scores(Path(settings.scores)))
         jsonl.write_json(out / "correlations.json", found)
+        if found.cells:
+            heatmap.draw(found, out / "correlations.svg")
         result["correlated_models"] = len(found.models)
     if settings.user:
         from humanturn import heldout
