@@ -23,13 +23,13 @@ from humanturn.errors import BudgetReachedError
 from humanturn.simulate.stage import SimulateSettings, simulate
 from humanturn.simulate.strategies import STRATEGIES
 
-DEFAULTS = {"user_max_tokens": 64, "assistant_max_tokens": 96}
+DEFAULTS = {"user_max_tokens": 48, "assistant_max_tokens": 64}
 PROMPTED = {"user_temperature": 0.7, "user_top_p": 0.9}
 """A small chat model falls apart at the temperature at which a trained user model is most human."""
 OWN = {
     "trained": {},
-    "self-instruct": PROMPTED | {"user_max_tokens": 96},
-    "evol-instruct": PROMPTED | {"user_max_tokens": 96},
+    "self-instruct": PROMPTED | {"user_max_tokens": 64},
+    "evol-instruct": PROMPTED | {"user_max_tokens": 64},
 }
 COLUMNS = (
     "strategy", "jobs", "conversations", "rounds", "tokens", "per round", "words a turn", "turns refused",
@@ -56,7 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--user", required=True, help="SPEC of a trained user model")
     parser.add_argument("--chat", default="embedded", help="SPEC of the chat model that plays everybody else")
     parser.add_argument("--budget", default="60ktok")
-    parser.add_argument("--max-tokens", type=int, default=768)
+    parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
