@@ -35,7 +35,7 @@ def path(tiny, tmp_path):
             "assistant_max_tokens": 12,
             "guards": {"off": ["unfinished"]},  # untrained weights never end a turn
         },
-        "assistant": {"backbone": f"hf:{tiny}", **SMALL, "heldout": "prepare"},
+        "assistant": {"backbone": f"hf:{tiny}", **SMALL, "batch_size": 1, "learning_rate": 0.01, "heldout": "prepare"},
         "evaluate": {
             "questions": str(tmp_path / "questions.jsonl"),
             "judge": [f"scripted:{tmp_path / 'judge.jsonl'}"],

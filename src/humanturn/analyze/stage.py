@@ -56,7 +56,8 @@ class AnalyzeSettings(run.Settings):
 def analyze(settings: AnalyzeSettings, out: Path, *, resume: bool = False) -> StageResult:
     """Measure corpora side by side and, with a user model, the likelihood of heldout human turns.
 
-    Writes `corpora.json`, with a user model `heldout_nll.json`, and with scores `correlations.json` and their heat map `correlations.svg`.
+    Writes `corpora.json`, with a user model `heldout_nll.json`, and with scores `correlations.json` and their heat map
+    `correlations.svg`.
 
     Raises:
         InputError: nothing to measure, or a file or folder cannot be used.
