@@ -26,12 +26,12 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def scorecard(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """One axis for each row with a nearness, from 0 in the middle to 1 (like other people) at the rim.
+    """One axis for each row with a nearness of every side, from 0 in the middle to 1 (like other people) at the rim.
 
     None for fewer than three such rows.
     """
-    axes = [row for row in rows if "user" in row["nearness"]]
-    sides = [side for side in SIDES if all(side in row["nearness"] for row in axes)]
+    sides = [side for side in SIDES if any(side in row["nearness"] for row in rows)]
+    axes = [row for row in rows if all(side in row["nearness"] for side in sides)]  # a line has a point on each axis
     lines = [Line(side, SIDES[side], [row["nearness"][side] for row in axes]) for side in sides]
     return _chart("Nearness to people, 0 to 1", [row["label"] for row in axes], lines, rings=(0.25, 0.5, 0.75, 1.0))
 
