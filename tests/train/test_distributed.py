@@ -89,7 +89,7 @@ def trained(tmp_path_factory, tiny):
 
 def start(out, processes, settings, stopped=-1):
     given = [TrainSettings(**settings).model_dump_json(), str(out), str(stopped)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     (out.parent / "program.py").write_text(PROGRAM)
     command = [*(launcher if processes > 1 else [sys.executable]), str(out.parent / "program.py"), *given]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})

@@ -103,7 +103,7 @@ prompt = tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=60)[0, prompt["input_ids"].shape[1] :]))
 ```
 
-`vllm serve .` serves it behind chat completions, and humanturn takes it as `hf:{"PATH"}` wherever a model is named."""
+`vllm serve .` serves it behind chat completions, and humanturn takes it as `hf:PATH` wherever a model is named."""
 
 
 def _limits(card: weights.Card) -> str:
