@@ -113,13 +113,17 @@ def prepare(
 )
 def train(
     data: Annotated[str, typer.Argument(metavar="DATA", help="conversations (JSONL), as `prepare` writes them")],
-    role: Annotated[Literal["user", "assistant"], typer.Option(help="the side to learn")],
-    backbone: Annotated[str, typer.Option(help="model to start from", metavar="SPEC")],
-    out: Out,
+    role: Annotated[Literal["user", "assistant"] | None, typer.Option(help="the side to learn")] = None,
+    backbone: Annotated[str | None, typer.Option(help="model to start from", metavar="SPEC")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="directory to write to")] = None,
+    show_mask: Annotated[
+        bool, typer.Option("--show-mask", help="only show which tokens of DATA (any format) are trained")
+    ] = False,
     lora: Annotated[
         int | None, typer.Option(help="train LoRA adapters of this rank, then merge them [16]", metavar="R")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="train every weight")] = False,
+    qlora: Annotated[bool, typer.Option("--qlora", help="LoRA over a backbone in 4 bits (CUDA)")] = False,
     heldout: Annotated[
         str | None, typer.Option(help="conversations to measure on, before and after", metavar="FILE")
     ] = None,
@@ -128,6 +132,14 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="conversations per step [128]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="context length [2048]")] = None,
     limit: Annotated[int | None, typer.Option(help="learn from the first N conversations only")] = None,
+    learn_ending: Annotated[
+        bool, typer.Option("--learn-ending", help="a user model also learns to leave, by an empty turn")
+    ] = False,
+    evaluate_every: Annotated[int | None, typer.Option(help="steps between measurements on --heldout")] = None,
+    report_to: Annotated[
+        list[str] | None, typer.Option(help="tensorboard, trackio or wandb; may repeat", metavar="TRACKER")
+    ] = None,
+    fsdp: Annotated[bool, typer.Option("--fsdp", help="under torchrun: each process holds a shard")] = False,
     seed: Annotated[int | None, typer.Option()] = None,
     resume: Resume = False,
 ) -> None:
@@ -136,16 +148,22 @@ def train(
     from humanturn.train.stage import TrainSettings
     from humanturn.train.stage import train as work
 
-    if full and lora is not None:
-        raise InputError("--lora and --full exclude each other; give one")
+    if full and (qlora or lora is not None):
+        raise InputError("--full goes without --lora and --qlora; give one")
     given = console.given(
         heldout=heldout, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_tokens=max_tokens,
-        limit=limit, seed=seed, lora_rank=lora, method="full" if full else None,
+        limit=limit, seed=seed, lora_rank=lora, method="full" if full else "qlora" if qlora else None, role=role,
+        backbone=backbone, learn_ending=learn_ending, evaluate_every=evaluate_every, report_to=report_to,
+        parallel="fsdp" if fsdp else None,
     )  # fmt: skip
-    console.say(
-        role,
-        work(console.settings(TrainSettings, data=data, role=role, backbone=backbone, **given), out, resume=resume),
-    )
+    settings = console.settings(TrainSettings, data=data, **given)
+    if show_mask:
+        _show_mask(settings)
+        return
+    if role is None or backbone is None or out is None:
+        missing = [name for name, value in (("role", role), ("backbone", backbone), ("out", out)) if value is None]
+        raise InputError(f"--{missing[0]} is missing; only --show-mask does without")
+    console.say(role, work(settings, out, resume=resume))
 
 
 @app.command(
@@ -280,6 +298,16 @@ def fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="what to fetc
 def main() -> None:
     """The `humanturn` command."""
     sys.exit(console.run(app))
+
+
+def _show_mask(settings: Any) -> None:
+    import msgspec
+
+    from humanturn.train import show
+
+    shown, refused = show.look(settings)
+    show.draw(shown, refused, settings.role)
+    console.last_line(show.counts(shown) | {"shown": msgspec.to_builtins(shown), "left_out": refused})
 
 
 def _run_recipe(path: Path, changes: list[str], out: Path) -> None:

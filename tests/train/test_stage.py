@@ -13,10 +13,11 @@ import torch
 from humanturn import jsonl, template, tokens
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import FormatError, HumanturnError, InputError, SettingsChangedError
-from humanturn.models import packed, weights
+from humanturn.models import head, packed, weights
+from humanturn.train import recompute
 from humanturn.train.masking import mask
 from humanturn.train.stage import TrainSettings, train
-from humanturn.train.trainer import PackedTrainer, Steps
+from humanturn.train.trainer import RISE, PackedTrainer, Steps, climbed
 
 
 def talks(count=12):
@@ -51,6 +52,8 @@ def test_loss_and_gradients_of_a_packed_step_equal_one_conversation_at_a_time_wi
     tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
     masked = mask(tokenizer, talks(), role="user", max_tokens=256)
     step = Steps(masked.sequences, [list(range(len(masked.sequences)))], row_tokens=200)
+    head.teach_losses(model)
+    recompute.enable(model, "elementwise")
     trainer = _trainer(model, tmp_path)
     loss = float(trainer.training_step(model, step[0]))
     ours = {name: p.grad.clone() for name, p in model.named_parameters()}
@@ -139,7 +142,7 @@ stage.train(stage.TrainSettings.model_validate_json(sys.argv[1]), Path(sys.argv[
 
 
 def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
-    from humanturn.train.trainer import newest_checkpoint
+    from humanturn.train.saving import newest_checkpoint
 
     for step, whole in ((5, True), (10, True), (15, False)):
         folder = tmp_path / f"checkpoint-{step}"
@@ -151,8 +154,26 @@ def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
 
 
 def test_a_diverging_loss_stops_and_says_what_to_do(data, tiny):
-    with pytest.raises(HumanturnError, match=r"the loss of step \d is (nan|inf); lower the learning rate"):
+    with pytest.raises(
+        HumanturnError, match=r"the (loss|gradient norm) of step \d is (nan|inf); lower the learning rate"
+    ):
         train(settings(data, tiny, method="full", learning_rate=1e25, checkpoint_every=100), data / "out")
+
+
+def test_a_loss_that_climbs_stops_with_the_last_good_checkpoint_kept(data, tiny):
+    with pytest.raises(
+        HumanturnError, match=r"the loss climbed by .* to step \d+; lower .*good checkpoint is"
+    ) as error:
+        train(settings(data, tiny, method="full", learning_rate=3.0, warmup=0.5, epochs=20), data / "out")
+    losses = [line["loss"] for line in jsonl.read(data / "out" / "metrics.jsonl", dict)]
+    assert climbed(losses) > RISE
+    kept = int(str(error.value).rstrip(")").rpartition("checkpoint-")[2])
+    assert climbed(losses[:kept]) < RISE / 2, "nothing was saved on the way up"
+
+
+def test_a_loss_that_swings_and_falls_is_let_be():
+    assert climbed([10.0, 7.0, 9.0, 6.0, 8.0, 5.0, 7.0, 4.0, 6.0, 3.0]) == 0
+    assert climbed([2.0] * 6 + [9.0]) == pytest.approx(7 / 5)
 
 
 def test_bad_data_is_named_by_file_and_line(data, tiny):

@@ -164,7 +164,7 @@ def _inside(
     from torch.nn.functional import scaled_dot_product_attention
 
     tokens, groups = query.shape[2], query.shape[1] // key.shape[1]
-    seen = None
+    seen: Any = None
     if softcap is not None or (window is not None and window < tokens):
         seen = torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).tril()
         seen = seen.triu(1 - window) if window is not None else seen

@@ -36,8 +36,16 @@ def card(folder: Path) -> Card | None:
         raise ModelError(f"{path}: damaged ({error}); remove it to use the folder as a plain model") from None
 
 
-def load(folder: Path, *, attention: str = "sdpa", device: str | None = None) -> tuple[Any, Any]:
-    """(model, tokenizer) in evaluation mode on the best device, or `device`: float32 on CPU, bfloat16 where there is CUDA.
+def load(
+    folder: Path, *, attention: str = "sdpa", device: str | None = None, quantization: Any = None
+) -> tuple[Any, Any]:
+    """(model, tokenizer) in evaluation mode on the best device, or `device`: float32 on CPU, bfloat16 on CUDA.
+
+    Args:
+        folder: of a Hugging Face model.
+        attention: an implementation's name.
+        device: when not the best one.
+        quantization: what transformers takes as `quantization_config`, on CUDA.
 
     Raises:
         ModelError: the folder holds no causal language model with safetensors weights.
@@ -61,8 +69,12 @@ def load(folder: Path, *, attention: str = "sdpa", device: str | None = None) ->
             dtype=torch.bfloat16 if cuda else torch.float32,
             attn_implementation=attention,
             use_safetensors=True,
+            quantization_config=quantization,
+            device_map={"": torch.cuda.current_device()} if quantization else None,
         )
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{folder}: the model cannot be loaded ({said})") from error
+    if quantization:
+        return model.eval(), tokenizer
     return model.to(device or ("cuda" if cuda else "cpu")).eval(), tokenizer

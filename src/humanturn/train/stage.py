@@ -9,8 +9,11 @@ import pydantic
 
 from humanturn import __version__, jsonl, progress, run
 from humanturn.conversation import Conversation, first_sessions
-from humanturn.errors import FormatError
+from humanturn.errors import FormatError, InputError
 from humanturn.records import StageResult, TurnLikelihood
+
+BEFORE = "heldout_before.jsonl"
+"""Likelihoods under the untrained model, kept while training, so that a resumed run does not measure them again."""
 
 MODEL_FILES = ("config.json", "humanturn.json", "heldout.json", "metrics.jsonl")
 
@@ -18,7 +21,9 @@ MODEL_FILES = ("config.json", "humanturn.json", "heldout.json", "metrics.jsonl")
 class TrainSettings(run.Settings):
     """Settings of `humanturn train`; the defaults are the paper's where it names them (section 4.1, Vicuna's)."""
 
-    free: ClassVar[frozenset[str]] = frozenset({"checkpoint_every"})
+    free: ClassVar[frozenset[str]] = frozenset(
+        {"checkpoint_every", "gradient_checkpointing", "evaluate_every", "report_to"}
+    )
 
     data: str = pydantic.Field("", description="conversations to learn from (JSONL)")
     role: Literal["user", "assistant"] = "user"
@@ -26,7 +31,9 @@ class TrainSettings(run.Settings):
     heldout: str | None = pydantic.Field(
         None, description="conversations never trained on, for the loss before and after"
     )
-    method: Literal["lora", "full"] = "lora"
+    method: Literal["lora", "full", "qlora"] = pydantic.Field(
+        "lora", description="adapters; every weight; or adapters over a backbone in 4 bits (CUDA)"
+    )
     lora_rank: int = pydantic.Field(16, ge=1)
     epochs: float = pydantic.Field(3.0, gt=0)
     learning_rate: float | None = pydantic.Field(None, gt=0, description="default: 2e-5 full, 2e-4 LoRA")
@@ -38,7 +45,24 @@ class TrainSettings(run.Settings):
     limit: int | None = pydantic.Field(None, ge=1, description="learn from the first N conversations only")
     heldout_limit: int | None = pydantic.Field(None, ge=1, description="measure on the first N heldout sessions only")
     heldout_segments: int | None = pydantic.Field(None, ge=1, description="and on the first N segments of each only")
-    gradient_checkpointing: bool = False
+    learn_ending: bool = pydantic.Field(
+        False, description="a user model also learns to leave, by an empty turn, where sessions ended"
+    )
+    intent_dropped: float = pydantic.Field(
+        0.5, ge=0, le=1, description="share of the conversations with an intent that are learned without it"
+    )
+    evaluate_every: int | None = pydantic.Field(
+        None, ge=1, description="optimizer steps between measurements on heldout; default: only before and after"
+    )
+    report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = pydantic.Field(
+        (), description="trackers that get the metrics besides metrics.jsonl"
+    )
+    parallel: Literal["ddp", "fsdp"] = pydantic.Field(
+        "ddp", description="under torchrun: every process holds the model, or (fsdp) a shard of it"
+    )
+    gradient_checkpointing: Literal["auto", "none", "elementwise", "layers"] = pydantic.Field(
+        "auto", description="what the backward pass computes again; auto: as little as fits into memory"
+    )
     checkpoint_every: int = pydantic.Field(50, ge=1, description="optimizer steps")
     seed: int = 0
 
@@ -46,28 +70,38 @@ class TrainSettings(run.Settings):
 def train(settings: TrainSettings, out: Path, *, resume: bool = False) -> StageResult:
     """Train one side of the conversation and save it as a plain Hugging Face folder in `out`.
 
-    Writes the model, its chat template (a user model's opens the next *user* turn), `humanturn.json`, `metrics.jsonl`
-    and, with heldout data, `heldout.json`: the likelihood of every heldout turn before and after.
+    Writes the model, its chat template (a user model's opens the next *user* turn), `humanturn.json`, a model card,
+    `metrics.jsonl` with its plot and, with heldout data, `heldout.json`: the likelihood of every heldout turn before
+    and after. Under torchrun all processes train together, and the first one writes.
 
     Raises:
         InputError: data or backbone cannot be used; names file and conversation.
         SettingsChangedError: `out` holds work with other settings.
     """
     from humanturn.models import spec
+    from humanturn.train import distributed, trackers
 
+    trackers.require(settings.report_to)
+    if settings.parallel == "fsdp" and distributed.world() == 1:
+        raise InputError(
+            "--fsdp shares a model out among processes; start them with"
+            " `torchrun --nproc-per-node N -m humanturn train ...`"
+        )
+    if settings.evaluate_every and not settings.heldout:
+        raise InputError("--evaluate-every needs conversations to measure on; give --heldout FILE")
+    if settings.learn_ending and settings.role != "user":
+        raise InputError("--learn-ending is for --role user: it is the human who leaves")
     backbone = spec.local_folder(settings.backbone)
     inputs = {"data": Path(settings.data), "backbone": backbone}
     if settings.heldout:
         inputs["heldout"] = Path(settings.heldout)
-    return run.stage(
-        "train",
-        out,
-        settings,
-        inputs=inputs,
-        outputs=(*MODEL_FILES[: 2 + bool(settings.heldout)], "metrics.jsonl", "model.safetensors"),
-        work=lambda: _train(settings, backbone, out),
-        resume=resume,
-    )
+    outputs = (*MODEL_FILES[: 2 + bool(settings.heldout)], "metrics.jsonl", "model.safetensors")
+
+    def stage(work: distributed.Work) -> StageResult:
+        return run.stage("train", out, settings, inputs=inputs, outputs=outputs, work=work, resume=resume)
+
+    with distributed.group():
+        return distributed.led(stage, lambda: _train(settings, backbone, out))
 
 
 def describe(result: Mapping[str, Any]) -> str:
@@ -80,33 +114,54 @@ def describe(result: Mapping[str, Any]) -> str:
         lines.append(
             f"  {result['shortened']:,} conversations were longer than the context; their tails were not learned"
         )
-    if "heldout_nll" in result:
-        before, after = result["heldout_nll"]["before"], result["heldout_nll"]["after"]
-        lines.append(
-            f"  heldout NLL per {result['role']} token, {result['heldout_sessions']} sessions:"
-            f" {before:.4f} before, {after:.4f} after ({after / before - 1:+.1%})"
-        )
+    if result.get("endings"):
+        lines.append(f"  {result['endings']:,} of them teach how a session ends")
+    if result.get("intents"):
+        lines.append(f"  {result['intents']:,} of them stand behind their intent")
+    if "heldout" in result:
+        from humanturn.train import measure
+
+        lines.append(measure.text(result["heldout"], result["role"]))
     return "\n".join(lines)
 
 
 def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]:
     from humanturn import template
     from humanturn.models import packed, weights
-    from humanturn.train import masking, packing, trainer
+    from humanturn.train import adapters, distributed, masking, measure, packing, trainer
 
+    quantization = adapters.quantization(settings.method)
     conversations = read_conversations(Path(settings.data), settings.limit)
     heldout = _heldout(settings)
-    model, tokenizer = weights.load(backbone, attention=packed.register_attention())
-    if settings.role == "user" or not tokenizer.chat_template:
-        tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    sharded = settings.parallel == "fsdp"
+    model, tokenizer = weights.load(
+        backbone,
+        attention=packed.register_attention(),
+        device="cpu" if sharded else None,
+        quantization=quantization,
+    )
+    tokenizer.chat_template = template.trained_template(tokenizer, settings.role)
     masked = masking.mask(
-        tokenizer, conversations, role=settings.role, max_tokens=settings.max_tokens, where=settings.data
+        tokenizer,
+        conversations,
+        role=settings.role,
+        max_tokens=settings.max_tokens,
+        learn_ending=settings.learn_ending,
+        intent_dropped=settings.intent_dropped,
+        seed=settings.seed,
+        where=settings.data,
     )
     order = packing.steps(
         len(masked.sequences), batch_size=settings.batch_size, epochs=settings.epochs, seed=settings.seed
     )
-    before = _before(settings, out, model, tokenizer, heldout)
-    model = _adapted(model, settings)
+    model = adapters.adapt(model, settings.method, rank=settings.lora_rank, seed=settings.seed)
+    if sharded:
+        distributed.shard(measure.inner(model))
+
+    def likelihood(label: str) -> list[TurnLikelihood]:
+        return measure.score(model, tokenizer, heldout, role=settings.role, label=label)
+
+    before = measure.kept(out / BEFORE, lambda: likelihood("heldout before")) if heldout else []
     trained = sum(int(s.trained.sum()) for s in masked.sequences)
     per_run = sum(int(masked.sequences[i].trained.sum()) for step in order for i in step)
     with progress.bar(f"train {settings.role}", per_run, "tokens") as advance:
@@ -121,8 +176,13 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
             gradient_checkpointing=settings.gradient_checkpointing,
             seed=settings.seed,
             advance=advance,
+            evaluate_every=settings.evaluate_every,
+            evaluate=lambda: measure.now(likelihood("heldout now"), settings.role),
+            report_to=settings.report_to,
         )
-    model = model.merge_and_unload() if settings.method == "lora" else model
+    model = model if sharded else _whole(model, settings, backbone)
+    after = likelihood("heldout after") if heldout else []
+    model = _whole(model, settings, backbone) if sharded else model
     summary: dict[str, Any] = {
         "role": settings.role,
         "conversations": len(conversations),
@@ -131,14 +191,18 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
         "tokens_after_cut": sum(len(s.ids) for s in masked.sequences),
         "trained_tokens": trained,
         "shortened": len(masked.shortened),
+        "endings": masked.endings,
+        "intents": masked.intents,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     if heldout:
-        after = _likelihood(settings, model.eval(), tokenizer, heldout, "heldout after")
-        jsonl.write_json(out / "heldout.json", {"before": before, "after": after})
         summary["heldout_nll"] = {"before": _per_token(before), "after": _per_token(after)}
         summary["heldout_sessions"] = len({row.session_id for row in after})
-    _save(model, tokenizer, settings, backbone, out)
+        summary["heldout"] = measure.compare(before, after, settings.role)
+    if distributed.rank() == 0:
+        if heldout:
+            jsonl.write_json(out / "heldout.json", {"before": before, "after": after})
+        _save(model, tokenizer, settings, summary, out)
     return summary
 
 
@@ -165,68 +229,45 @@ def _heldout(settings: TrainSettings) -> list[Conversation]:
     return first_sessions(everything, settings.heldout_limit, settings.heldout_segments)
 
 
-def _before(
-    settings: TrainSettings, out: Path, model: Any, tokenizer: Any, heldout: Sequence[Conversation]
-) -> list[TurnLikelihood]:
-    """Heldout likelihood of the untrained backbone, kept on disk so that a resumed run does not repeat it."""
-    if not heldout:
-        return []
-    path = out / "heldout_before.jsonl"
-    if not path.exists():
-        jsonl.write(path, _likelihood(settings, model, tokenizer, heldout, "heldout before"))
-    return list(jsonl.read(path, TurnLikelihood))
-
-
-def _likelihood(
-    settings: TrainSettings, model: Any, tokenizer: Any, heldout: Sequence[Conversation], label: str
-) -> list[TurnLikelihood]:
-    from humanturn.models import likelihood
-
-    return likelihood.score(model, tokenizer, heldout, role=settings.role, label=label)
-
-
 def _per_token(rows: Sequence[TurnLikelihood]) -> float:
     return sum(row.nll for row in rows) / sum(row.tokens for row in rows)
 
 
-def _adapted(model: Any, settings: TrainSettings) -> Any:
-    """The model with LoRA adapters on every linear layer but the head, or ready for full training."""
-    if settings.gradient_checkpointing:
-        model.enable_input_require_grads()
-    if settings.method == "full":
-        return model
-    import peft
-    import transformers
+def _whole(model: Any, settings: TrainSettings, backbone: Path) -> Any:
+    """The trained model as one piece, its adapters merged; of a sharded one, only the first process gets it."""
+    from humanturn.models import weights
+    from humanturn.train import adapters, distributed
 
-    transformers.set_seed(settings.seed)  # the adapters are drawn at random
-    return peft.get_peft_model(
-        model,
-        peft.LoraConfig(
-            r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
-        ),
-    )
+    if distributed.is_sharded(model):
+        state = distributed.gather(model)
+        if distributed.rank():
+            return model
+        fresh, _ = weights.load(backbone, device="cpu")
+        model = adapters.adapt(fresh, settings.method, rank=settings.lora_rank, seed=settings.seed)
+        model.load_state_dict(state, strict=False)
+    return adapters.merge(model, settings.method, backbone)
 
 
-def _save(model: Any, tokenizer: Any, settings: TrainSettings, backbone: Path, out: Path) -> None:
+def _save(model: Any, tokenizer: Any, settings: TrainSettings, summary: dict[str, Any], out: Path) -> None:
     """Write the model folder; `config.json` comes last, so a folder that has one is whole."""
     from humanturn import template
     from humanturn.models import weights
+    from humanturn.train import card, curve, saving
 
-    draft = out / ".draft"
-    shutil.rmtree(draft, ignore_errors=True)
     model.generation_config.eos_token_id = template.stop_ids(tokenizer)
-    model.save_pretrained(draft)
-    tokenizer.save_pretrained(draft)
-    card = weights.Card(
+    mine = weights.Card(
         role=settings.role,
         backbone=settings.backbone,
         max_tokens=settings.max_tokens,
         data_sha256=run.fingerprint(Path(settings.data)).sha256,
         humanturn=__version__,
+        learned_ending=settings.learn_ending,
     )
-    jsonl.write_json(draft / "humanturn.json", card)
-    for file in sorted(draft.iterdir(), key=lambda f: f.name == "config.json"):
-        file.replace(out / file.name)
-    shutil.rmtree(draft)
+    with saving.model_folder(out) as draft:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        jsonl.write_json(draft / "humanturn.json", mine)
+        curve.draw(out / "metrics.jsonl", draft / "loss.svg", **summary.get("heldout_nll", {}))
+        (draft / "README.md").write_text(card.text(mine, settings, summary), encoding="utf-8")
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    (out / "heldout_before.jsonl").unlink(missing_ok=True)
+    (out / BEFORE).unlink(missing_ok=True)

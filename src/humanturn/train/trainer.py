@@ -4,28 +4,35 @@ An optimizer step is one item of the data: the rows of its conversations. Each r
 memory is bounded by a row; the loss of every token is divided by the trained tokens of the whole step.
 """
 
+import contextlib
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import transformers
-from torch.nn.functional import cross_entropy
 
 from humanturn import jsonl
 from humanturn.errors import HumanturnError
-from humanturn.models import packed
+from humanturn.models import head, packed
 from humanturn.models.packed import TokenSequence
+from humanturn.train import distributed, memory, recompute, saving, trackers
 from humanturn.train.packing import pack
 
-COMPLETE = "complete"
-"""A checkpoint directory with this file was written to its end."""
+SHARDS = "shards"
+"""Folder in a checkpoint of a sharded model."""
+
+STEADY = 5
+"""Steps whose mean loss is looked at for divergence."""
+
+RISE = 3.0
+"""Nats per token by which that mean may exceed the lowest so far; a model that climbs more has come apart."""
 
 
 class Steps(torch.utils.data.Dataset):  # type: ignore[misc]
-    """Item i is optimizer step i: its packed rows as model inputs."""
+    """Item i is optimizer step i: this process's part of its packed rows, as model inputs."""
 
     def __init__(self, sequences: Sequence[TokenSequence], order: list[list[int]], row_tokens: int) -> None:
         self.sequences, self.order, self.row_tokens = sequences, order, row_tokens
@@ -33,39 +40,116 @@ class Steps(torch.utils.data.Dataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self.order)
 
+    def longest_row(self) -> int:
+        """Tokens that no row exceeds."""
+        longest = max(len(s.ids) for s in self.sequences)
+        return max(longest, min(self.row_tokens, longest * max(len(step) for step in self.order)))
+
     def __getitem__(self, step: int) -> dict[str, Any]:
         rows = pack([self.sequences[i] for i in self.order[step]], self.row_tokens)
-        inputs = [packed.model_inputs(row) for row in rows]
-        return {"rows": [kwargs for kwargs, _ in inputs], "targets": [targets for _, targets in inputs]}
+        mine = distributed.share_out(rows)[distributed.rank()]
+        inputs = [packed.model_inputs(row or [_nothing(rows)]) for row in mine]
+        return {
+            "rows": [kwargs for kwargs, _ in inputs],
+            "targets": [targets for _, targets in inputs],
+            "weights": [float(bool(row)) for row in mine],
+            "count": sum(int(s.trained.sum()) for row in rows for s in row),
+        }
+
+
+def _nothing(rows: Sequence[Sequence[TokenSequence]]) -> TokenSequence:
+    """Two tokens for a process that has no row of its own."""
+    return TokenSequence(rows[0][0].ids[:2], np.array([False, True]))
 
 
 class PackedTrainer(transformers.Trainer):  # type: ignore[misc]
-    """Trainer whose loss is Σ −log p over the trained tokens of a step, divided by their number."""
+    """Trainer whose loss is Σ −log p over the trained tokens of a step, divided by their number.
+
+    The model has to be taught losses (`head.teach_losses`).
+    """
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         model.train()
         inputs = self._prepare_inputs(inputs)
-        count = sum(len(targets) for targets in inputs["targets"])
         total = torch.zeros((), device=self.args.device)
-        for kwargs, targets in zip(inputs["rows"], inputs["targets"], strict=True):
-            with self.compute_loss_context_manager():
-                logits = model(**kwargs).logits[0].float()
-                loss = cross_entropy(logits, targets, reduction="sum") / count
-            self.accelerator.backward(loss)
+        rows = list(zip(inputs["rows"], inputs["targets"], inputs["weights"], strict=True))
+        for n, (kwargs, targets, weight) in enumerate(rows, 1):
+            with contextlib.nullcontext() if n == len(rows) else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = model(**kwargs, targets=targets) * (weight / inputs["count"])
+                # Engines average the processes' gradients; the step's is their sum.
+                self.accelerator.backward(loss * distributed.world())
             total += loss.detach()
-        if not math.isfinite(float(total)):
-            raise HumanturnError(
-                f"the loss of step {self.state.global_step + 1} is {float(total)}; lower the learning rate"
-                f" (the last good checkpoint is kept in {self.args.output_dir})"
-            )
+        distributed.total(total)
+        self._refuse(float(total), "the loss")
         return total
+
+    def get_train_dataloader(self) -> Any:
+        """Steps in their order: what each process takes of one is decided there."""
+        return torch.utils.data.DataLoader(self.train_dataset, collate_fn=self.data_collator)
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        self._refuse(float(norm), "the gradient norm")
+        return norm
+
+    def _refuse(self, value: float, name: str) -> None:
+        """Stop before the weights are touched."""
+        if not math.isfinite(value):
+            raise Diverged(f"{name} of step {self.state.global_step + 1} is {value}", self.args.output_dir)
+
+
+class ShardedTrainer(PackedTrainer):
+    """The same over a model that is sharded already; checkpoints are written and read by all processes."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.is_distributed_loading_by_transformers = True  # wrap nothing: placement and gradients are the model's own
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Nothing: the weights go with the optimizer's state."""
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        distributed.save(self.model, self.optimizer.optimizer, Path(output_dir) / SHARDS)
+        if distributed.rank() == 0:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        distributed.load_weights(self.model, Path(resume_from_checkpoint) / SHARDS)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint:
+            distributed.load_optimizer(self.model, self.optimizer.optimizer, Path(checkpoint) / SHARDS)
+            self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+
+
+class Diverged(HumanturnError):
+    """The weights are no longer worth training."""
+
+    def __init__(self, what: str, checkpoints: str) -> None:
+        newest = saving.newest_checkpoint(Path(checkpoints))
+        kept = f"the last good checkpoint is {newest}" if newest else "no checkpoint had been written yet"
+        super().__init__(f"{what}; lower the learning rate and choose another --out ({kept})")
+
+
+class Evaluate(transformers.TrainerCallback):  # type: ignore[misc]
+    """Measures on heldout data every so many steps; what it finds is logged with the step's loss."""
+
+    def __init__(self, every: int | None, evaluate: Callable[[], dict[str, float]]) -> None:
+        self.every, self.evaluate = every, evaluate
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if self.every and logs is not None and "loss" in logs and state.global_step % self.every == 0:
+            logs.update(self.evaluate())
 
 
 class Watch(transformers.TrainerCallback):  # type: ignore[misc]
-    """Writes metrics, marks finished checkpoints, moves the progress bar."""
+    """Writes metrics, marks finished checkpoints, moves the progress bar, stops what diverges."""
 
     def __init__(self, metrics: Path, trained_tokens: Sequence[int], advance: Callable[[float], None]) -> None:
         self.metrics, self.trained_tokens, self.advance = metrics, trained_tokens, advance
+        self.losses = [line["loss"] for line in jsonl.read(metrics, dict)] if metrics.exists() else []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.advance(self.trained_tokens[state.global_step - 1])
@@ -73,11 +157,20 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "loss" in logs:
             line = {"step": state.global_step, "trained_tokens": sum(self.trained_tokens[: state.global_step])}
-            keep = {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
-            jsonl.append(self.metrics, line | keep)
+            kept = ("loss", "learning_rate", "grad_norm")
+            keep = {name: value for name, value in logs.items() if name in kept or name.startswith("heldout_")}
+            if distributed.rank() == 0:
+                jsonl.append(self.metrics, line | keep)
+            self.losses.append(logs["loss"])
+            rise = climbed(self.losses)
+            control.should_save = control.should_save and rise < RISE / 2
+            if rise > RISE:
+                raise Diverged(f"the loss climbed by {rise:.1f} to step {state.global_step}", args.output_dir)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        distributed.wait()  # until every process has written its part
+        if distributed.rank() == 0:
+            saving.finish(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 def fit(
@@ -89,22 +182,38 @@ def fit(
     warmup: float,
     weight_decay: float,
     checkpoint_every: int,
-    gradient_checkpointing: bool,
+    gradient_checkpointing: Literal["auto"] | recompute.Recompute,
     seed: int,
     advance: Callable[[float], None],
+    evaluate_every: int | None = None,
+    evaluate: Callable[[], dict[str, float]] = dict,
+    report_to: Sequence[str] = (),
 ) -> Any:
     """Train `model` on `data`, going on from the newest whole checkpoint under `out/checkpoints`; return the model.
 
     Raises:
-        HumanturnError: the loss became NaN or infinite.
+        InputError: it does not fit into memory; says what to set.
+        Diverged: the loss or the gradient became NaN or infinite, or the loss climbs.
+        HumanturnError: a checkpoint finds no room on the disk.
     """
     checkpoints, metrics = out / "checkpoints", out / "metrics.jsonl"
-    newest = newest_checkpoint(checkpoints)
+    newest = distributed.tell(saving.newest_checkpoint(checkpoints) if distributed.rank() == 0 else None)
     trained = [sum(int(data.sequences[i].trained.sum()) for i in step) for step in data.order]
     done = int(newest.name.rpartition("-")[2]) if newest else 0
-    _forget_after(metrics, done)
+    if distributed.rank() == 0:
+        _forget_after(metrics, done)
+    distributed.wait()
     advance(sum(trained[:done]))
-    trainer = PackedTrainer(
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    packed.refuse_unpackable(causal.config.get_text_config())
+    head.teach_losses(causal)
+    if distributed.is_sharded(model):  # its memory is not that of one process
+        how = "elementwise" if gradient_checkpointing == "auto" else gradient_checkpointing
+    else:
+        how, _ = memory.choose(model, row_tokens=data.longest_row(), wanted=gradient_checkpointing)
+    recompute.enable(causal, how)
+    told = trackers.callbacks(report_to, out) if distributed.rank() == 0 else []
+    trainer = (ShardedTrainer if distributed.is_sharded(model) else PackedTrainer)(
         model=model,
         args=transformers.TrainingArguments(
             output_dir=str(checkpoints),
@@ -117,36 +226,37 @@ def fit(
             lr_scheduler_type="cosine",
             weight_decay=weight_decay,
             max_grad_norm=1.0,
-            activation_checkpointing=gradient_checkpointing,
             dataloader_pin_memory=torch.cuda.is_available(),
             save_strategy="steps",
             save_steps=checkpoint_every,
             save_total_limit=2,
             logging_steps=1,
             seed=seed,
+            use_cpu=not torch.cuda.is_available(),  # otherwise torchrun's processes go unnoticed
+            ddp_find_unused_parameters=False,
             bf16=False,
             disable_tqdm=True,
             report_to="none",
         ),
         train_dataset=data,
         data_collator=lambda items: items[0],
-        callbacks=[Watch(metrics, trained, advance)],
+        callbacks=[Evaluate(evaluate_every, evaluate), *told, Watch(metrics, trained, advance)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     if done < len(data):
-        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        with saving.explained(out):
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     elif newest:
         trainer._load_from_checkpoint(str(newest))
     return model
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; torn ones are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
-    for torn in [p for p in found if not (p / COMPLETE).exists()]:
-        shutil.rmtree(torn)
-    whole = [p for p in found if p.exists()]
-    return whole[-1] if whole else None
+def climbed(losses: Sequence[float]) -> float:
+    """How far the mean loss of the last `STEADY` steps lies above the lowest such mean so far, nats per token."""
+    if len(losses) <= STEADY:
+        return 0.0
+    means = [sum(losses[at - STEADY : at]) / STEADY for at in range(STEADY, len(losses) + 1)]
+    return means[-1] - min(means)
 
 
 def _forget_after(metrics: Path, step: int) -> None:
