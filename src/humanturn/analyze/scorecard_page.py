@@ -82,7 +82,9 @@ def radar(rows: list[dict[str, Any]], path: Path) -> Path | None:
             if not np.isnan(values).all():
                 chart.plot([*angles, angles[0]], [*values, values[0]], label=name, marker=".", **LINES[side])
         chart.set_xticks(angles, [row["label"] for row in axes])
-        chart.tick_params(axis="x", pad=14)
+        for angle, label in zip(angles, chart.get_xticklabels(), strict=True):  # away from the rim on either side
+            side = np.sin(angle)
+            label.set_horizontalalignment("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
         chart.set_ylim(0, 1)
         chart.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "½", "", "1"])
         chart.legend(loc="lower left", bbox_to_anchor=(-0.25, -0.12), frameon=False)

@@ -50,7 +50,7 @@ ROWS = (
     ),
     Spec(
         "length_js",
-        "Turn length, divergence",
+        "Length divergence",
         "Jensen-Shannon divergence, in bits, of the same in bins of half a doubling: 0 alike, 1 without overlap.",
         "divergence",
     ),
@@ -60,7 +60,7 @@ ROWS = (
         "Wasserstein distance of log2 rounds of simulated conversations to other people's whole sessions.",
         "distance",
     ),
-    Spec("rounds_js", "Rounds, divergence", "Jensen-Shannon divergence of the same, in bits.", "divergence"),
+    Spec("rounds_js", "Rounds divergence", "Jensen-Shannon divergence of the same, in bits.", "divergence"),
     Spec(
         "first_turn_diversity",
         "First-turn diversity",
