@@ -222,6 +222,22 @@ def test_comparisons_stand_with_position_bias_ranking_and_cost(page, run_dir):
     assert "no price" in said
 
 
+def test_a_win_rate_whose_interval_holds_one_half_is_said_to_show_nothing(run_dir, page):
+    pairs = json.loads((run_dir / "duel/scores.json").read_text())["pairwise"]["pairs"][:2]
+    assert all(pair["win_rate"]["high"] < 0.5 for pair in pairs)
+    assert "holds one half" not in page
+    path = run_dir / "duel/scores.json"
+    before = path.read_text()
+    found = json.loads(before)
+    found["pairwise"]["pairs"][0]["win_rate"]["high"] = 0.52
+    path.write_text(json.dumps(found))
+    try:
+        assert report(run_dir).read_text().count("The interval holds one half: no difference shown.") == 1
+    finally:
+        path.write_text(before)
+        report(run_dir)
+
+
 def test_what_people_said_stands_beside_what_judges_said(page, run_dir):
     found = json.loads((run_dir / "annotate/votes.summary.json").read_text())
     said = Tags(page).said()
