@@ -44,6 +44,15 @@ def test_a_conversation_whose_answers_lie_past_the_budget_is_named(given, tmp_pa
         train(given.model_copy(update={"role": "assistant"}), tmp_path / "out")
 
 
+def test_a_trained_turn_longer_than_the_budget_is_named(given, tmp_path):
+    long = Conversation(id="t4", messages=(Turn("user", "word " * 200), Turn("assistant", "Yes.")))
+    jsonl.write(tmp_path / "train.jsonl", [TALK, long])
+    with pytest.raises(
+        FormatError, match=r"conversation t4 has a user turn of 2\d\d tokens, more than the budget of 128"
+    ):
+        train(given, tmp_path / "out")
+
+
 def test_a_template_that_drops_turns_is_named_with_the_turn(given, tmp_path, tiny):
     deaf = changed(tiny, tmp_path / "deaf")
     (deaf / "chat_template.jinja").write_text("{{ messages[0]['content'] }}<|im_end|>")

@@ -61,8 +61,8 @@ def mask(
         where: names the data in errors.
 
     Raises:
-        FormatError: a conversation has no token to train, or its template drops or rewrites a turn; names it. Or an
-            ending is to be learned and no conversation says that it has one.
+        FormatError: a conversation has no token to train or a trained turn longer than the budget, or its template
+            drops or rewrites a turn; names it. Or an ending is to be learned and no conversation says that it has one.
     """
     sequences: list[TokenSequence] = []
     shortened: list[str] = []
@@ -71,6 +71,11 @@ def mask(
         told = tell(conversation, role, learn_ending=learn_ending, intent_dropped=intent_dropped, seed=seed)
         sequence, length = encode(tokenizer, told, name=f"{where}: conversation {conversation.id}")
         if length > max_tokens:
+            if (turn := _longest_turn(sequence)) > max_tokens:
+                raise FormatError(
+                    f"{where}: conversation {conversation.id} has a {role} turn of {turn:,} tokens, more than the"
+                    f" budget of {max_tokens:,}; remove it, or prepare the data with this token budget"
+                )
             shortened.append(conversation.id)
             kept = TokenSequence(sequence.ids[:max_tokens], sequence.trained[:max_tokens])
         else:
@@ -126,6 +131,12 @@ def encode(tokenizer: Any, told: Told, *, name: str) -> tuple[TokenSequence, int
     trained = np.isin(coded.owner, told.learned)
     trained[:1] = False  # nothing stands before the first token to predict it from
     return TokenSequence(coded.ids, trained), len(coded.ids)
+
+
+def _longest_turn(sequence: TokenSequence) -> int:
+    """Tokens of the longest trained turn: headers stand between any two."""
+    edges = np.flatnonzero(np.diff(sequence.trained, prepend=False, append=False))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
 def _leaves(told: Told) -> bool:
