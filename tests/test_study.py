@@ -69,7 +69,7 @@ def test_a_study_trains_what_differs_once_each_and_the_rest_once_and_ends_in_its
     written = json.loads((out / "study.json").read_text())
     assert [row["scores"]["assistant"]["value"] for row in written["runs"]] == [6, 6, 6]
     assert set(written["runs"][0]["categories"]) == {"writing", "math"}
-    assert list(written["corpora"]) == ["human", "1"]  # one simulation, one column
+    assert list(written["corpora"]) == ["human", "simulated"]  # one simulation, one column
     page = (out / "study.html").read_text()
     assert page.count("<svg") == 2
     assert "<script" not in page

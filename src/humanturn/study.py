@@ -5,13 +5,13 @@ an earlier run's is not carried out again: the run links to it. Each stage resum
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from humanturn import jsonl, pipeline, recipe, run, stats, study_page
+from humanturn import heldout, jsonl, pipeline, recipe, run, study_page
 from humanturn.records import Measurement, StageResult, TurnLikelihood
 
 
@@ -80,20 +80,13 @@ def _row(name: str, changes: Mapping[str, Any], results: Mapping[str, StageResul
 
 
 def _heldout(path: Path) -> dict[str, Measurement]:
-    """NLL per token before and after training, their intervals by resampling sessions."""
+    """NLL per token before and after training, and the paired change; intervals by resampling sessions."""
     if not path.exists():
         return {}
-    found = msgspec.json.decode(path.read_bytes(), type=dict[str, list[TurnLikelihood]])
-    measured = {}
-    for when in ("before", "after"):
-        sums: dict[str, list[float]] = {}
-        for turn in found[when]:
-            session = sums.setdefault(turn.session_id, [0.0, 0.0])
-            session[0] += turn.nll
-            session[1] += turn.tokens
-        pairs = list(sums.values())
-        measured[f"nll_{when}"] = stats.ratio_of_sums([p[0] for p in pairs], [p[1] for p in pairs], unit="nats/token")
-    return measured
+    found = msgspec.json.decode(path.read_bytes(), type=dict[str, Sequence[TurnLikelihood]])
+    table = heldout.table(found, of="after")
+    measured = {f"nll_{row.name}": row.parts["all"].nll for row in table.rows}
+    return measured | {"change": table.differences[0].parts["all"]}
 
 
 def _compare(
@@ -104,12 +97,10 @@ def _compare(
 
     first, given = next(iter(study.runs.items()))
     corpora = {"human": str(out / first / "prepare" / "train.jsonl")}
-    made: dict[Path, str] = {}
-    for name in study.runs:
-        home = homes[name].get("simulate", out / name / "simulate")
-        if (home / "conversations.jsonl").exists() and home not in made:
-            made[home] = name
-            corpora[name] = str(home / "conversations.jsonl")
+    simulated = {name: homes[name].get("simulate", out / name / "simulate") for name in study.runs}
+    files = {home / "conversations.jsonl": name for name, home in reversed(simulated.items())}  # each by its first run
+    made = {path: name for path, name in reversed(files.items()) if path.exists()}
+    corpora |= {name if len(made) > 1 else "simulated": str(path) for path, name in made.items()}
     settings = given.analyze or AnalyzeSettings()
     changes: dict[str, Any] = {"corpora": corpora, "seed": given.seed, "tokenizer": given.user.backbone}
     judged = {row["name"]: {row["benchmark"]: row["scores"]["assistant"]["value"]} for row in rows if "scores" in row}

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from humanturn import figures, jsonl
 from humanturn.analyze.corpus import COLUMNS
 
-Points = list[tuple[str, Mapping[str, Any]]]
-"""Names of runs, and a measurement of each."""
+Points = list[tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""Rows of runs, and a measurement of each."""
 
 
 def write(document: Mapping[str, Any], out: Path) -> None:
@@ -50,48 +51,44 @@ def cell(value: Mapping[str, Any] | None, digits: int = 2, scale: float = 1) -> 
 
 
 def _likelihood(runs: Sequence[Mapping[str, Any]], out: Path) -> Path | None:
-    """Heldout NLL of each run's assistant, or of its user model where the assistants have none."""
+    """How each run's training changed the heldout NLL of its assistant, or of its user model where those have none."""
     for stage, whose in (("assistant", "assistants' turns"), ("user", "people's turns")):
-        after = [(row["name"], row[stage]["nll_after"]) for row in runs if "nll_after" in row.get(stage, {})]
-        if after:
-            before = next(row[stage]["nll_before"]["value"] for row in runs if "nll_before" in row.get(stage, {}))
-            label = f"NLL of {whose} of heldout sessions (nats/token; lower is better)"
-            return _draw(after, label, out / "nll.svg", level=(before, "untrained"))
+        points = [(row, row[stage]["change"]) for row in runs if "change" in row.get(stage, {})]
+        if points:
+            label = f"NLL of {whose} of heldout sessions,\nchange by training in % (lower is better)"
+            return _draw(points, label, out / "nll.svg", level=(0.0, "untrained"), scale=100)
     return None
 
 
 def _scores(runs: Sequence[Mapping[str, Any]], out: Path) -> Path | None:
     """Benchmark score of each run's assistant (the paper's Figure 4, Table 3)."""
-    scored = [row for row in runs if "scores" in row]
-    if not scored:
+    points = [(row, row["scores"]["assistant"]) for row in runs if "scores" in row]
+    if not points:
         return None
-    points = [(row["name"], row["scores"]["assistant"]) for row in scored]
-    backbone = scored[0]["scores"].get("backbone")
+    first = points[0][0]
+    backbone = first["scores"].get("backbone")
     level = (backbone["value"], "backbone") if backbone else None
-    return _draw(points, f"score on {scored[0]['benchmark']} (1 to 10)", out / "scores.svg", level=level)
+    return _draw(points, f"score on {first['benchmark']} (1 to 10)", out / "scores.svg", level=level)
 
 
-def _draw(points: Points, label: str, path: Path, level: tuple[float, str] | None) -> Path:
-    """A curve over runs that are named by numbers, and else a row of points; with 95 % intervals."""
-    sizes = all(name.isdigit() for name, _ in points)
-    x = [int(name) if sizes else at for at, (name, _) in enumerate(points)]
-    y = [measured["value"] for _, measured in points]
-    reach = [
-        [max(0.0, m["value"] - (m.get("low") or m["value"])) for _, m in points],
-        [max(0.0, (m.get("high") or m["value"]) - m["value"]) for _, m in points],
-    ]
+def _draw(points: Points, label: str, path: Path, level: tuple[float, str] | None, scale: float = 1) -> Path:
+    """A curve over conversations trained on, of runs that are named by numbers; else a row of points."""
+    names = [row["name"] for row, _ in points]
+    sizes = all(row["name"].isdigit() and "assistant" in row for row, _ in points)
+    x = [row["assistant"]["conversations"] if sizes else at for at, (row, _) in enumerate(points)]
+    ends = [[m["value"], m.get("low", m["value"]), m.get("high", m["value"])] for _, m in points]
+    value, low, high = scale * np.array(ends).T
     with figures.figure(path, 7.0, 4.2) as axes:
-        axes.errorbar(
-            x, y, yerr=reach, fmt="o-" if sizes else "o", color="black", capsize=4, label="with 95 % interval"
-        )
+        style = {"fmt": "o-" if sizes else "o", "color": "black", "capsize": 4}
+        axes.errorbar(x, value, yerr=[value - low, high - value], label="with 95 % interval", **style)
         if level:
             axes.axhline(level[0], color="#777777", linestyle="--", label=level[1])
-        axes.set_xticks(x, [name for name, _ in points])
+        axes.set_xticks(x, [f"{at:,}" for at in x] if sizes else names)
         if sizes:
-            axes.set_xlabel("conversations")
+            axes.set_xlabel("conversations trained on")
         else:
             axes.set_xlim(-0.5, len(points) - 0.5)
-        axes.set_ylabel(label, wrap=True)
+        axes.set_ylabel(label)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     return path
