@@ -4,9 +4,9 @@
 writes, and speaks; a single process is a world of one and goes through the same code.
 """
 
+import atexit
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,21 +29,18 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-@contextmanager
-def group() -> Iterator[None]:
-    """Join the other processes for the length of the block: gloo on CPU, NCCL on CUDA."""
+def join() -> None:
+    """Join the other processes until this one ends: gloo on CPU, NCCL on CUDA."""
     if world() == 1:
-        yield
         return
     import torch
 
+    if torch.distributed.is_initialized():
+        return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield
-    finally:
-        torch.distributed.destroy_process_group()
+    atexit.register(torch.distributed.destroy_process_group)
 
 
 def led(stage: Callable[[Work], StageResult], work: Work) -> StageResult:

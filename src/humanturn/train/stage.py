@@ -100,8 +100,8 @@ def train(settings: TrainSettings, out: Path, *, resume: bool = False) -> StageR
     def stage(work: distributed.Work) -> StageResult:
         return run.stage("train", out, settings, inputs=inputs, outputs=outputs, work=work, resume=resume)
 
-    with distributed.group():
-        return distributed.led(stage, lambda: _train(settings, backbone, out))
+    distributed.join()
+    return distributed.led(stage, lambda: _train(settings, backbone, out))
 
 
 def describe(result: Mapping[str, Any]) -> str:
