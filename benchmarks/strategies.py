@@ -28,7 +28,7 @@ PROMPTED = {"user_temperature": 0.7, "user_top_p": 0.9}
 """A small chat model falls apart at the temperature at which a trained user model is most human."""
 OWN = {
     "trained": {},
-    "self-instruct": PROMPTED | {"user_max_tokens": 64},
+    "self-instruct": PROMPTED | {"user_max_tokens": 64, "assistant_max_tokens": 160, "assistant_temperature": 0.5},
     "evol-instruct": PROMPTED | {"user_max_tokens": 64},
 }
 COLUMNS = (

@@ -43,9 +43,9 @@ def behaviour(body):
         return f"9. Say how {some(6)} goes." if draw.random() < 0.7 else draw.choice(["Bake.", "Draw a map of a lake."])
     if said.startswith("Does the answer to a task"):
         return draw.choice(["yes", "no"])
-    if said.startswith("Write examples, one for each label"):
-        return f"Class label: {some(1)}\nInput: {some(3)}\nExample 2\nClass label: {some(1)}\nInput: {some(3)}"
-    if said.startswith("Write one to five examples"):
+    if said.endswith("Example 1\nClass label:"):
+        return f"{some(1)}\nInput: {some(3)}\nExample 2\nClass label: {some(1)}\nInput: {some(3)}"
+    if said.endswith("Example 1\nInput:"):
         return f"Input: {some(3)}\nOutput: {some(3)}" if draw.random() < 0.8 else some(5)
     if said.startswith("Make an instruction") or said.startswith("Make a new instruction"):
         return f"Name {some(8)}." if draw.random() < 0.8 else f"The rewritten prompt: {some(4)}"

@@ -123,6 +123,8 @@ def test_instances_are_read_inputs_first_or_labels_first():
     assert self_instruct.instances_of("Input: <noinput>\nOutput: Rye\nand oats.", False) == [
         Instance("", "Rye\nand oats.")
     ]
+    assert self_instruct.instances_of("2 + 2\nOutput: 4", False) == [Instance("2 + 2", "4")], "the prompt ends so"
+    assert self_instruct.instances_of("good\nInput: Yes!", True) == [Instance("Yes!", "good")]
     labelled = "Class label: good\nInput: I like it.\nExample 2\nClass label: bad\nInput: I do not."
     assert self_instruct.instances_of(labelled, True) == [Instance("I like it.", "good"), Instance("I do not.", "bad")]
 
@@ -172,8 +174,10 @@ def test_what_ships_is_enough_to_begin_with():
 def test_an_example_in_the_prompt_reads_as_an_example_in_a_reply():
     for labelled in (False, True):
         prompt = self_instruct.instance_prompt("Name a lake.", labelled, tasks.ours())
-        assert self_instruct.instances_of(prompt, labelled)
-        assert prompt.endswith("Task: Name a lake.")
+        examples = prompt.partition("\n\nGo on")[0].split("\n\nTask: ")
+        assert len(examples) == 2
+        assert all(self_instruct.instances_of(e.partition("\n")[2], labelled) for e in examples)
+        assert prompt.endswith("Task: Name a lake.\nExample 1\n" + ("Class label:" if labelled else "Input:"))
 
 
 def test_a_task_with_material_is_asked_as_one_turn():

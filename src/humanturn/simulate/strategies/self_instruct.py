@@ -55,11 +55,16 @@ Classification: no
 Task: {task}
 Classification:"""
 
-INSTANCE_PROMPT = """Write {what} for the last task, in the same form.
+INSTANCE_PROMPT = """{examples}
 
-{examples}
+Go on in the same form: for the last task, write {what}.
 
-Task: {task}"""
+Task: {task}
+Example 1
+{first}:"""
+
+FIRST = {False: "Input", True: "Class label"}
+"""What an example begins with: labels first for classification."""
 
 _EXAMPLE = re.compile(r"^\W*example\W*\d*\W*$", re.IGNORECASE | re.MULTILINE)
 _FIELD = re.compile(r"^\W*(input|output|class label|label)\W*?:", re.IGNORECASE | re.MULTILINE)
@@ -115,6 +120,8 @@ def instances_of(text: str, labelled: bool) -> list[Instance]:
     Repeated ones, ones with nothing new in the output, and inputs with two different outputs are left out.
     """
     found: dict[str, str | None] = {}
+    if not re.match(r"\W*(?:example|input|class label|label|task)\b", text, re.IGNORECASE):
+        text = f"{FIRST[labelled]}: {text}"  # it went on right after the prompt's last word
     for piece in _EXAMPLE.split(text):
         fields = _fields(piece)
         given = fields.get("input", "").strip()
@@ -174,14 +181,14 @@ def instance_prompt(task: str, labelled: bool, tasks: Sequence[Task]) -> str:
         f"Task: {t.instruction}\n" + fields.format(i=t.instances[0].input or "<noinput>", o=t.instances[0].output)
         for t in brief
     )
-    what = "examples, one for each label, the label first," if labelled else "one to five examples, input and output,"
-    return INSTANCE_PROMPT.format(what=what, examples=examples, task=task)
+    what = "one example for each label, the label first" if labelled else "one to five examples, input and output"
+    return INSTANCE_PROMPT.format(what=what, examples=examples, task=task, first=FIRST[labelled])
 
 
 def _whole(reply: Reply) -> str:
     """The reply without the example that its token limit cut."""
     starts = [match.start() for match in _EXAMPLE.finditer(reply.text)]
-    return reply.text[: starts[-1]] if reply.finish_reason == "length" and len(starts) > 1 else reply.text
+    return reply.text if reply.finish_reason != "length" else reply.text[: starts[-1] if starts else 0]
 
 
 def _fields(piece: str) -> dict[str, str]:
