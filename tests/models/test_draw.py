@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from humanturn.models.draw import draw
+from humanturn.models.draw import draw, lessened
 from humanturn.models.model import Sampling
 
 
@@ -46,3 +46,10 @@ def test_numbers_at_the_edges_give_tokens_of_the_vocabulary(uniform, top_p):
     logits = torch.randn(1, 5000, generator=torch.Generator().manual_seed(0))
     (token,) = draw(logits, [Sampling(temperature=1.0, top_p=top_p)], [uniform])
     assert 0 <= token < 5000
+
+
+def test_the_presence_penalty_is_taken_once_off_what_a_row_has_said_itself():
+    logits = torch.zeros(3, 5)
+    samplings = [Sampling(presence=2.0), Sampling(presence=0.5), Sampling()]
+    found = lessened(logits, samplings, [[1, 1, 3], [], [4]])
+    assert found.tolist() == [[0, -2, 0, -2, 0], [0] * 5, [0] * 5]

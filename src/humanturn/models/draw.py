@@ -39,6 +39,14 @@ def draw(logits: Any, samplings: Sequence[Sampling], uniforms: Sequence[float]) 
     return tokens
 
 
+def lessened(logits: Any, samplings: Sequence[Sampling], said: Sequence[Sequence[int]]) -> Any:
+    """`logits` (rows, vocabulary), changed in place: less each row's presence penalty at the tokens it has said."""
+    for row, (sampling, ids) in enumerate(zip(samplings, said, strict=True)):
+        if sampling.presence and ids:
+            logits[row, list(set(ids))] -= sampling.presence
+    return logits
+
+
 def _put(tokens: list[int], rows: list[int], drawn: Any) -> None:
     for row, token in zip(rows, drawn.tolist(), strict=True):
         tokens[row] = token

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from humanturn.models.caches import Kept
-from humanturn.models.draw import draw
+from humanturn.models.draw import draw, lessened
 from humanturn.models.model import Sampling
 from humanturn.models.reading import Reader, reader
 
@@ -89,7 +89,8 @@ class Engine:
                 del place.unread[: len(tokens)]
             places = [parts[row][0] for row in ready]
             samplings = [place.writing.request.sampling for place in places]
-            tokens = draw(logits[ready], samplings, [place.stream.random() for place in places]) if ready else []
+            fresh = lessened(logits[ready], samplings, [place.writing.ids for place in places])
+            tokens = draw(fresh, samplings, [place.stream.random() for place in places]) if ready else []
         for place, token in zip(places, tokens, strict=True):
             self._write(place, token)
         return [place.writing for place in places]
