@@ -18,6 +18,8 @@ from humanturn.models.packed import TokenSequence
 from humanturn.train import distributed
 from humanturn.train.stage import TrainSettings, train
 
+pytestmark = pytest.mark.timeout(1800)  # processes are started that import torch, on however busy a machine
+
 
 def talks(count):
     return [
