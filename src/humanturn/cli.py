@@ -149,7 +149,7 @@ def train(
     from humanturn.train.stage import train as work
 
     if full and (qlora or lora is not None):
-        raise InputError("--full goes without --lora and --qlora; give one")
+        raise InputError("--lora, --qlora and --full exclude each other; give one")
     given = console.given(
         heldout=heldout, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_tokens=max_tokens,
         limit=limit, seed=seed, lora_rank=lora, method="full" if full else "qlora" if qlora else None, role=role,
