@@ -41,6 +41,12 @@ _ASSISTANT = re.compile(
     r"|i(?:'d| would) be happy to (?:help|assist)|how (?:can|may) i (?:help|assist) you)",
     re.IGNORECASE,
 )
+_DRIFT = re.compile(
+    r"\bi(?:'m| am) (?:always |also )?(?:here|happy|ready|glad|designed) to (?:help|assist|support)"
+    r"|\bi(?:'m| am) (?:just |only )?an? (?:\w+ )?(?:ai|chatbot|language model|assistant)\b"
+    r"|\bas an? (?:\w+ )?(?:ai|language model|chatbot|ai assistant),|\bhow (?:can|may) i (?:help|assist) you\b",
+    re.IGNORECASE,
+)
 _TEMPLATE = re.compile(r"<\|[a-z_]+\|>|</?s>|\[/?INST\]|^(?:user|assistant|human|system):?\s*\n", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 _LABEL = re.compile(r"\n\s*(?:assistant|ai|chatgpt|bot)\s*:", re.IGNORECASE)
@@ -67,8 +73,8 @@ def template_text(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
 
 
 def answers(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
-    """Speaks as an assistant does."""
-    return _ASSISTANT.match(reply.text.lstrip()) is not None
+    """Speaks as an assistant does: begins so, or says anywhere that it is one or is there to help."""
+    return _ASSISTANT.match(reply.text.lstrip()) is not None or _DRIFT.search(reply.text) is not None
 
 
 def both_sides(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
