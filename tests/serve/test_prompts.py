@@ -75,6 +75,8 @@ def test_over_http_the_greedy_reply_is_what_transformers_generates_from_that_pro
         else:
             with pytest.raises(openai.BadRequestError, match="messages is empty"):
                 talk.create(model="m", messages=[])
+        with pytest.raises(openai.BadRequestError, match="knows no presence_penalty"):
+            talk.create(model="m", messages=messages(*EGGS[:1]), presence_penalty=1)
         with pytest.raises(openai.BadRequestError) as refused:
             talk.create(model="m", messages=messages(("user", "egg " * SPARE)))
         assert refused.value.code == "context_length_exceeded"
