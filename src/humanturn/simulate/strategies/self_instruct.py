@@ -156,9 +156,14 @@ async def _new_task(sitting: Sitting) -> str | None:
 
 
 async def _is_classification(sitting: Sitting, task: str) -> bool:
+    """What the model says it is; a reply that says neither counts as no."""
+
+    def unparsed(reply: Reply) -> str | None:
+        return None if re.match(r"\W*(?:yes|no)\b", reply.text, re.IGNORECASE) else "unparsed"
+
     prompt = [Turn("user", KIND_PROMPT.format(task=task))]
-    reply, _ = await sitting.hear(1, 0, "user", prompt, KIND, lambda reply: None)
-    return reply.text.strip().lower().startswith("yes")
+    reply, _ = await sitting.hear(1, 0, "user", prompt, KIND, unparsed)
+    return reply.text.lstrip(" \"'*").lower().startswith("yes")
 
 
 async def _instances(sitting: Sitting, task: str, labelled: bool) -> list[Instance]:
