@@ -129,7 +129,8 @@ class Engine:
             writing.finished = writing.over = True
             return
         writing.ids.append(token)
-        writing.over = len(writing.ids) >= writing.request.sampling.max_tokens
+        if len(writing.ids) >= writing.request.sampling.max_tokens:  # and never back to False: the asker may set it too
+            writing.over = True
         place.unread = [token]
 
 

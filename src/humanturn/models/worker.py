@@ -32,9 +32,9 @@ class Ticket:
 
     def moved(self, tokenizer: Any) -> None:
         """Called by the thread when the turn has grown or is over; stops it at its stop strings."""
-        writing = self.writing
-        if writing.request.sampling.stop and not writing.over:
-            writing.over = pieces.cut(text(tokenizer, writing), writing.request.sampling.stop) is not None
+        writing, stops = self.writing, self.writing.request.sampling.stop
+        if stops and pieces.cut(text(tokenizer, writing), stops) is not None:
+            writing.over = True
         if writing.over:
             self.settle(None)
         if self._on_growth is not None:
