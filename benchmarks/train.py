@@ -138,7 +138,8 @@ def compare(args, plan, folder):
         extra = f", {row['mfu']:.0%} of the peak model FLOPs" if row.get("mfu") else ""
         estimate = f" (estimated {row['estimate']:.2f})" if "estimate" in row else ""
         print(
-            f"  {plan['method']:4} {name:12} {row['rate']:.3f} conversations/s, {row['peak']:.2f} GB at most{estimate},"
+            f"  {plan['method']:4} {name:12} {row['rate']:.3f} conversations/s, {row['cpu']:.0f} CPU s,"
+            f" {row['peak']:.2f} GB at most{estimate},"
             f" losses {', '.join(f'{loss:.5f}' for loss in row['losses'])}{extra}",
             flush=True,
         )
@@ -222,11 +223,13 @@ class Clock:
 
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.ends.append(time.perf_counter())
+        self.ends.append((time.perf_counter(), time.process_time()))
 
     @property
-    def seconds(self):
-        return self.ends[-1] - self.ends[0]
+    def spent(self):
+        """Wall and CPU seconds."""
+        (wall, cpu), (last_wall, last_cpu) = self.ends[0], self.ends[-1]
+        return {"seconds": last_wall - wall, "cpu": last_cpu - cpu}
 
 
 def ours(plan, out):
@@ -255,7 +258,7 @@ def ours(plan, out):
         gradient_checkpointing="auto", seed=0, advance=lambda tokens: clock.tick(),
     )  # fmt: skip
     losses = [line["loss"] for line in jsonl.read(out / "metrics.jsonl", dict)]
-    return {"losses": losses, "seconds": clock.seconds, "estimate": (estimate.total + held) / 1e9}
+    return {"losses": losses, **clock.spent, "estimate": (estimate.total + held) / 1e9}
 
 
 def trl(plan, out, *, tuned):
@@ -298,7 +301,7 @@ def trl(plan, out, *, tuned):
     )  # fmt: skip
     trainer.train()
     losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-    return {"losses": losses, "seconds": clock.seconds}
+    return {"losses": losses, **clock.spent}
 
 
 if __name__ == "__main__":
