@@ -75,8 +75,9 @@ def test_over_http_the_greedy_reply_is_what_transformers_generates_from_that_pro
         else:
             with pytest.raises(openai.BadRequestError, match="messages is empty"):
                 talk.create(model="m", messages=[])
-        with pytest.raises(openai.BadRequestError, match="knows no presence_penalty"):
-            talk.create(model="m", messages=messages(*EGGS[:1]), presence_penalty=1)
+        varied = {"model": "m", "messages": messages(*EGGS[:1]), "temperature": 0, "max_tokens": 8}
+        unlike = [talk.create(**varied, presence_penalty=p).choices[0].message.content for p in (2, -2)]
+        assert unlike[0] != unlike[1]
         with pytest.raises(openai.BadRequestError) as refused:
             talk.create(model="m", messages=messages(("user", "egg " * SPARE)))
         assert refused.value.code == "context_length_exceeded"

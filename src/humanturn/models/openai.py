@@ -6,7 +6,8 @@ import os
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -14,8 +15,8 @@ import msgspec
 
 from humanturn.conversation import Turn
 from humanturn.errors import EndpointError, ModelError
+from humanturn.models import completion
 from humanturn.models.model import Sampling
-from humanturn.models.spending import most_tokens
 from humanturn.records import Reply
 
 OFFICIAL = "https://api.openai.com/v1"
@@ -26,28 +27,6 @@ KEEP_IDLE_S = 4.0
 CONNECT_S = 30.0
 LARGEST_BODY = 32 << 20
 """A longer answer is no reply to anything we ask."""
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-    usage: _Usage | None = None
-
-
-_decode = msgspec.json.Decoder(_Completion).decode
 
 
 class OpenAIModel:
@@ -67,22 +46,50 @@ class OpenAIModel:
 
     async def reply(self, messages: Sequence[Turn], *, sampling: Sampling, seed: int) -> Reply:
         """Ask the server for the next turn; it decides whose, by its chat template."""
-        asked: dict[str, Any] = {
-            "model": self.model,
-            "messages": messages,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "seed": seed % 2**31,
-        }
-        if sampling.stop:
-            asked["stop"] = sampling.stop
-        if sampling.presence:
-            asked["presence_penalty"] = sampling.presence
         began = time.monotonic()
+        async with self._answer(completion.request(self.model, messages, sampling, seed)) as response:
+            body = await _body(response)
+        return completion.whole(self.name, body, messages, sampling, began)
+
+    async def stream(
+        self, messages: Sequence[Turn], *, sampling: Sampling, seed: int
+    ) -> AsyncGenerator[str | Reply, None]:
+        """Pieces of text as they come, and last the whole `Reply`; the pieces joined and stripped are its text."""
+        began = time.monotonic()
+        said, finish, usage = [], None, None
+        asked = completion.request(self.model, messages, sampling, seed)
+        async with self._answer(asked | {"stream": True, "stream_options": {"include_usage": True}}) as response:
+            if response.content_type != "text/event-stream":  # a server that does not stream
+                reply = completion.whole(self.name, await _body(response), messages, sampling, began)
+                yield reply.text
+                yield reply
+                return
+            async for event in _events(response):
+                chunk = completion.chunk(self.name, event)
+                usage = chunk.usage or usage
+                for part in chunk.choices[:1]:
+                    finish = part.finish_reason or finish
+                    if part.delta.content:
+                        said.append(part.delta.content)
+                        yield part.delta.content
+        if finish is None:
+            raise EndpointError(f"{self.name}: the stream broke off", passing=True, perhaps_paid=True)
+        yield completion.reply(self.name, "".join(said), finish, usage, messages, sampling, began)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    @asynccontextmanager
+    async def _answer(self, asked: Mapping[str, Any]) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """The answer of a server that took the request, to be read in the block; every failure in our words."""
         try:
             async with self._connected().post(self._url, data=msgspec.json.encode(asked)) as response:
-                body = await _body(response)
+                if response.status >= 400:
+                    raise _refusal(self.name, response, await _body(response))
+                yield response
         except aiohttp.ClientConnectorError as error:
             said = f"{self.name}: nothing answers there ({error}); is the server running?"
             raise EndpointError(said, passing=True) from None
@@ -90,15 +97,6 @@ class OpenAIModel:
             connected = not isinstance(error, aiohttp.ConnectionTimeoutError)
             said = f"{self.name}: {type(error).__name__} {error}".rstrip()
             raise EndpointError(said, passing=True, perhaps_paid=connected) from None
-        if response.status >= 400:
-            raise _refusal(self.name, response, body)
-        return _reply(self.name, body, messages, sampling, time.monotonic() - began)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session:
-            await self._session.close()
-            self._session = None
 
     def _connected(self) -> aiohttp.ClientSession:
         """The session, made within the running loop that it belongs to."""
@@ -133,9 +131,28 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     async for piece in response.content.iter_any():
         body += piece
         if len(body) > LARGEST_BODY:
-            response.close()
-            raise aiohttp.ClientPayloadError(f"sends more than {LARGEST_BODY >> 20} MB")
+            raise _too_long(response)
     return bytes(body)
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    """What stands behind `data:` in each event of a stream, up to `[DONE]`."""
+    size, rest = 0, b""
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > LARGEST_BODY:
+            raise _too_long(response)
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.strip() == b"data: [DONE]":
+                return
+            if line.startswith(b"data:"):
+                yield line[5:]
+
+
+def _too_long(response: aiohttp.ClientResponse) -> aiohttp.ClientPayloadError:
+    response.close()
+    return aiohttp.ClientPayloadError(f"sends more than {LARGEST_BODY >> 20} MB")
 
 
 def _refusal(name: str, response: aiohttp.ClientResponse, body: bytes) -> EndpointError:
@@ -157,28 +174,3 @@ def _seconds(after: str) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(after).timestamp() - time.time())
     except ValueError:
         return None
-
-
-def _reply(name: str, body: bytes, messages: Sequence[Turn], sampling: Sampling, seconds: float) -> Reply:
-    """The reply in `body`.
-
-    A server that writes more than it was asked for has not ended its turn, whatever it says. One that does not tell its
-    usage is counted at the most it can have been, so that caps hold.
-    """
-    try:
-        answer = _decode(body)
-        choice = answer.choices[0]
-    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
-        raise EndpointError(
-            f"{name}: answered something that is no chat completion ({error!r})", passing=True, perhaps_paid=True
-        ) from None
-    text, usage = (choice.message.content or "").strip(), answer.usage or _Usage()
-    written = len(text.encode()) if usage.completion_tokens is None else usage.completion_tokens
-    return Reply(
-        text=text,
-        model=name,
-        prompt_tokens=most_tokens(messages) if usage.prompt_tokens is None else usage.prompt_tokens,
-        completion_tokens=written,
-        finish_reason="length" if written > sampling.max_tokens else choice.finish_reason or "stop",
-        seconds=round(seconds, 3),
-    )

@@ -129,9 +129,6 @@ class ChatCompletions:
         """How to draw the replies, and the seed of each: the first is what the request would get without `n`."""
         wanted = asked.max_completion_tokens or asked.max_tokens
         usual = self.service.limits.max_tokens
-        if asked.presence_penalty and self.service.speaker.tokenizer is not None:  # local models draw without it
-            said = f"{self.service.name} knows no presence_penalty"
-            raise Refused(400, said, code="unsupported_parameter", param="presence_penalty")
         sampling = Sampling(
             temperature=1.0 if asked.temperature is None else asked.temperature,
             top_p=asked.top_p or 1.0,
