@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from humanturn import formats, jsonl, template, tokens
+from humanturn import formats, jsonl, scaffold, template, tokens
 from humanturn.conversation import Conversation
 from humanturn.prepare import language
 from humanturn.prepare.html import is_html, to_markdown
@@ -103,9 +103,9 @@ def is_kept(turns, code):
 
 def segments(args, tokenizer, fastchat_files, out):
     hf = tokens.load(tokenizer)
-    frame = template.scaffold(hf)
-    hf.chat_template = template.user_template(frame)
-    cost, count = template.overhead(hf, frame), tokens.counter(tokenizer)
+    frame = scaffold.read_off(hf)
+    hf.chat_template = scaffold.chat_template(frame)
+    cost, count = scaffold.overhead(hf, frame), tokens.counter(tokenizer)
 
     def size(turns):
         roles = {"human": "user", "gpt": "assistant"}

@@ -55,7 +55,7 @@ def prepare(args, role, folder):
     """What every contender is given: token ids, labels, and the order of the steps."""
     import numpy as np
 
-    from humanturn import template
+    from humanturn import scaffold
     from humanturn.conversation import Conversation
     from humanturn.jsonl import read
     from humanturn.models import spec
@@ -66,7 +66,7 @@ def prepare(args, role, folder):
     backbone = random_llama(folder) if args.model == "random-8b" else spec.local_folder(args.model)
     tokenizer = load(backbone)
     if role == "user":
-        tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+        tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     count = args.conversations
     conversations = list(itertools.islice(read(data, Conversation), 50 * count))
     chosen = [conversations[i] for i in np.random.default_rng(0).permutation(len(conversations))[:count]]

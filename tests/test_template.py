@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from humanturn import template, tokens
+from humanturn import scaffold, template, tokens
 from humanturn.conversation import Turn
 from humanturn.errors import FormatError
 
@@ -44,7 +44,7 @@ TALK = [
 def user_tokenizer(smollm2, request):
     tokenizer = tokens.load(smollm2)
     tokenizer.chat_template = STOCK[getattr(request, "param", "chatml")]
-    tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     return tokenizer
 
 
@@ -123,7 +123,7 @@ def test_a_system_turn_takes_the_place_of_the_preface(user_tokenizer):
 
 
 def test_the_overhead_is_what_the_template_adds(user_tokenizer):
-    extra = template.overhead(user_tokenizer, template.scaffold(user_tokenizer))
+    extra = scaffold.overhead(user_tokenizer, scaffold.read_off(user_tokenizer))
     contents = sum(len(user_tokenizer(t.content, add_special_tokens=False)["input_ids"]) for t in TALK)
     counted = extra.preface + contents + sum(extra.per_turn[t.role] for t in TALK)
     assert counted == len(template.encode(user_tokenizer, TALK).ids)
@@ -142,6 +142,6 @@ _known: dict = {}
 def _cached_user_tokenizer(folder):
     if folder not in _known:
         tokenizer = tokens.load(folder)
-        tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+        tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
         _known[folder] = tokenizer
     return _known[folder]

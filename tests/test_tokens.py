@@ -1,14 +1,14 @@
 import pytest
 
-from humanturn import template, tokens
+from humanturn import scaffold, template, tokens
 from humanturn.errors import ModelError
 
 
 def test_the_tokenizer_read_from_files_gives_the_scaffold_that_training_uses(smollm2):
     light, full = tokens.FileTokenizer(smollm2), tokens.load(smollm2)
-    frame = template.scaffold(full)
-    assert template.scaffold(light) == frame
-    assert template.overhead(light, frame) == template.overhead(full, frame)
+    frame = scaffold.read_off(full)
+    assert scaffold.read_off(light) == frame
+    assert scaffold.overhead(light, frame) == scaffold.overhead(full, frame)
     assert template.control_tokens(light) == template.control_tokens(full)
     assert light("<|im_start|>user\nHi there<|im_end|>") == {
         "input_ids": full("<|im_start|>user\nHi there<|im_end|>", add_special_tokens=False)["input_ids"]

@@ -4,7 +4,6 @@ A model folder's own chat template makes the text, once; the tokenizer makes the
 its character offsets which turn it belongs to. No token is ever guessed from its id.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -23,12 +22,6 @@ USER_MODEL_PREFACE = (
 )
 """What a user model reads first (paper, appendix A.1)."""
 
-ASSISTANT_PREFACE = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions."
-)
-"""What an assistant reads first whose backbone has no chat template of its own (Vicuna's)."""
-
 ROLEPLAY_PREFACE = (
     "You are a person who is chatting with an AI assistant. Stay in that role: you want something and you ask for it "
     "in your own words, as people type, short and informal. Never answer, explain or help; that is the "
@@ -46,18 +39,6 @@ SCAFFOLD = -1
 """Owner of tokens that belong to no turn: headers, separators, the preface."""
 
 
-class Scaffold(msgspec.Struct, frozen=True):
-    """The fixed text around turns."""
-
-    preface: str
-    """Everything before the first turn when the conversation brings no system turn."""
-    opening: str
-    """Text before a system turn's header, such as the beginning-of-text token."""
-    headers: dict[Role, str]
-    ends: dict[Role, str]
-    """End-of-turn token and separator; holds at least one special token."""
-
-
 class Encoded(msgspec.Struct, frozen=True):
     """A rendered conversation as tokens."""
 
@@ -65,65 +46,6 @@ class Encoded(msgspec.Struct, frozen=True):
     """int32, shape (tokens,)."""
     owner: "np.ndarray[Any, Any]"
     """int32, shape (tokens,): index of the turn whose text or end-of-turn token this is, or `SCAFFOLD`."""
-
-
-class Overhead(msgspec.Struct, frozen=True):
-    """Tokens a template adds to a conversation."""
-
-    preface: int
-    per_turn: dict[Role, int]
-
-
-def scaffold(tokenizer: Any, preface: str = USER_MODEL_PREFACE) -> Scaffold:
-    """Read the scaffold of a user model off a backbone's chat template; a plain one when it has none.
-
-    The backbone's own headers and end tokens are kept, so that training starts from what it knows; rules that a stock
-    template adds (a user must begin, contents are trimmed) are not, because a segment may begin with an answer.
-    """
-    specials = _special_tokens(tokenizer)
-    opening, headers, ends = _read_off(tokenizer) if tokenizer.chat_template else (tokenizer.bos_token or "", {}, {})
-    if not headers:
-        headers = {"system": "", "user": "USER:\n", "assistant": "ASSISTANT:\n"}
-        ends = {"system": "\n\n", "user": "\n", "assistant": "\n"}
-    headers["user"] = _settled(tokenizer, headers["user"])
-    for role in ("user", "assistant"):
-        if not specials.search(ends[role]):
-            if not tokenizer.eos_token:
-                raise ModelError(
-                    f"{tokenizer.name_or_path}: its tokenizer has no end token; set eos_token in its folder"
-                )
-            ends[role] = tokenizer.eos_token + ends[role]
-    return Scaffold(opening + headers["system"] + preface + ends["system"], opening, headers, ends)
-
-
-def user_template(frame: Scaffold, opens: Role = "user") -> str:
-    """A Jinja chat template that renders turns verbatim and opens the next turn of `opens`."""
-    q = {name: json.dumps(value) for name, value in (("preface", frame.preface), ("opening", frame.opening))}
-    return (
-        f"{{%- set headers = {json.dumps(frame.headers)} -%}}\n"
-        f"{{%- set ends = {json.dumps(frame.ends)} -%}}\n"
-        "{%- if messages and messages[0]['role'] == 'system' -%}\n"
-        f"{{{{- {q['opening']} -}}}}\n"
-        "{%- else -%}\n"
-        f"{{{{- {q['preface']} -}}}}\n"
-        "{%- endif -%}\n"
-        "{%- for message in messages -%}\n"
-        "{{- headers[message['role']] + message['content'] + ends[message['role']] -}}\n"
-        "{%- endfor -%}\n"
-        "{%- if add_generation_prompt -%}\n"
-        f"{{{{- headers['{opens}'] -}}}}\n"
-        "{%- endif -%}\n"
-    )
-
-
-def trained_template(tokenizer: Any, role: Role) -> str:
-    """The chat template of a model that is trained to play `role` from the backbone that `tokenizer` belongs to.
-
-    A user model's is ours around the backbone's own headers; an assistant keeps its backbone's, if that has one.
-    """
-    if role == "user":
-        return user_template(scaffold(tokenizer))
-    return tokenizer.chat_template or user_template(scaffold(tokenizer, ASSISTANT_PREFACE), "assistant")
 
 
 def text(tokenizer: Any, messages: Sequence[Turn], *, open_turn: bool = False) -> str:
@@ -143,11 +65,11 @@ def opens(tokenizer: Any) -> Role:
     (UserLM) may open that turn always, asked or not.
     """
     roles: tuple[Role, ...] = ("user", "assistant", "user")
-    between = _pieces(tokenizer, tokenizer.chat_template, roles)[2].strip()
+    between = pieces(tokenizer, tokenizer.chat_template, roles)[2].strip()
     talk = [Turn("user", "a"), Turn("assistant", "\ue000")]
     after = text(tokenizer, talk, open_turn=True).rpartition("\ue000")[2].strip()
-    closed = _pieces(tokenizer, tokenizer.chat_template, roles[:2])[-1].strip()
-    opened = after != closed or _always_open(tokenizer)
+    closed = pieces(tokenizer, tokenizer.chat_template, roles[:2])[-1].strip()
+    opened = after != closed or always_open(tokenizer)
     return "user" if opened and after == between else "assistant"
 
 
@@ -166,7 +88,7 @@ def encode(tokenizer: Any, messages: Sequence[Turn], *, name: str = "conversatio
     Raises:
         FormatError: the template drops or rewrites a turn, or a turn spells out a control token; says which.
     """
-    specials = _special_tokens(tokenizer)
+    specials = control_tokens(tokenizer)
     for number, turn in enumerate(messages):
         found = specials.search(turn.content)
         if found:
@@ -175,10 +97,10 @@ def encode(tokenizer: Any, messages: Sequence[Turn], *, name: str = "conversatio
                 " `humanturn prepare` drops such sessions"
             )
     rendered = text(tokenizer, messages)
-    pieces = _pieces(tokenizer, tokenizer.chat_template, tuple(turn.role for turn in messages))
+    fixed = pieces(tokenizer, tokenizer.chat_template, tuple(turn.role for turn in messages))
     starts, stops, cursor = [], [], 0
     for number, turn in enumerate(messages):
-        cursor += len(pieces[number])
+        cursor += len(fixed[number])
         if not rendered.startswith(turn.content, cursor):
             raise FormatError(
                 f"{name}, turn {number}: the chat template does not render this {turn.role} turn verbatim;"
@@ -186,8 +108,8 @@ def encode(tokenizer: Any, messages: Sequence[Turn], *, name: str = "conversatio
             )
         starts.append(cursor)
         cursor += len(turn.content)
-        stops.append(cursor + _end_length(specials, pieces[number + 1]))
-    if cursor + len(pieces[-1]) != len(rendered):
+        stops.append(cursor + end_length(specials, fixed[number + 1]))
+    if cursor + len(fixed[-1]) != len(rendered):
         raise FormatError(f"{name}: the chat template renders it as something other than its turns")
     coded = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
     offsets = np.asarray(coded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
@@ -211,32 +133,15 @@ def with_intent(messages: Sequence[Turn], intent: str) -> list[Turn]:
     return [Turn("system", f"{USER_MODEL_PREFACE}\nWhat the human wants: {intent}"), *messages]
 
 
-def overhead(tokenizer: Any, frame: Scaffold) -> Overhead:
-    """How many tokens `frame` adds to a conversation and to each of its turns."""
-
-    def count(piece: str) -> int:
-        return len(tokenizer(piece, add_special_tokens=False)["input_ids"])
-
-    roles: tuple[Role, ...] = ("system", "user", "assistant")
-    return Overhead(
-        count(frame.preface), {role: count(frame.headers[role]) + count(frame.ends[role]) for role in roles}
-    )
-
-
-def control_tokens(tokenizer: Any) -> re.Pattern[str]:
-    """Matches any control token of the tokenizer spelled out in a text."""
-    return _special_tokens(tokenizer)
-
-
 def stop_ids(tokenizer: Any) -> list[int]:
     """Ids that end a turn: the end-of-text token, whatever the chat template ends each turn with, and the token by
     which others' user models end a conversation: nothing is said before it, so the turn is empty, as an ending is.
     """
     found = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     found += [token for token, added in tokenizer.added_tokens_decoder.items() if _LEAVES.search(added.content)]
-    specials = _special_tokens(tokenizer)
+    specials = control_tokens(tokenizer)
     for roles in (("user", "assistant"), ("user",)):
-        match = specials.search(_pieces(tokenizer, tokenizer.chat_template, roles)[-1])
+        match = specials.search(pieces(tokenizer, tokenizer.chat_template, roles)[-1])
         if match:
             found.append(tokenizer.convert_tokens_to_ids(match[0]))
     return sorted(set(found))
@@ -254,7 +159,7 @@ def _apply(tokenizer: Any, messages: list[dict[str, str]], open_turn: bool) -> s
 
 
 @lru_cache(maxsize=4096)
-def _pieces(tokenizer: Any, chat_template: str, roles: tuple[Role, ...]) -> tuple[str, ...]:
+def pieces(tokenizer: Any, chat_template: str, roles: tuple[Role, ...]) -> tuple[str, ...]:
     """The fixed text before, between and after turns of these roles (`chat_template` is part of the cache key)."""
     marks = [f"\ue000{i}\ue001" for i in range(len(roles))]
     rendered = _apply(tokenizer, [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)], False)
@@ -268,74 +173,23 @@ def _pieces(tokenizer: Any, chat_template: str, roles: tuple[Role, ...]) -> tupl
     return (*pieces, rendered[cursor:])
 
 
-def _always_open(tokenizer: Any) -> bool:
+def always_open(tokenizer: Any) -> bool:
     """Whether the template opens the next turn even where it is not asked to."""
-    closed = _pieces(tokenizer, tokenizer.chat_template, ("user", "assistant"))[-1]
-    specials = _special_tokens(tokenizer)
-    return bool(specials.search(closed[_end_length(specials, closed) :]))
+    closed = pieces(tokenizer, tokenizer.chat_template, ("user", "assistant"))[-1]
+    specials = control_tokens(tokenizer)
+    return bool(specials.search(closed[end_length(specials, closed) :]))
 
 
-def _end_length(specials: re.Pattern[str], piece: str) -> int:
+def end_length(specials: re.Pattern[str], piece: str) -> int:
     """Characters of `piece` up to and with its first special token; 0 when a turn has no end token of its own."""
     match = specials.search(piece)
     return match.end() if match and not piece[: match.start()].strip() else 0
 
 
 @lru_cache(maxsize=16)
-def _special_tokens(tokenizer: Any) -> re.Pattern[str]:
+def control_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """Matches any control token of the tokenizer spelled out in a text."""
     tokens = {str(t) for t in tokenizer.all_special_tokens} | {
         t.content for t in tokenizer.added_tokens_decoder.values() if t.special
     }
     return re.compile("|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True)) or r"(?!)")
-
-
-def _settled(tokenizer: Any, header: str) -> str:
-    """`header` less the white space at its end that the tokenizer would join to what follows it.
-
-    A prompt ends with the header; its tokens must be those that stood before the turn in training.
-    """
-    while header and header[-1].isspace():
-        alone = list(tokenizer(header, add_special_tokens=False)["input_ids"])
-        if list(tokenizer(header + "What", add_special_tokens=False)["input_ids"])[: len(alone)] == alone:
-            break
-        header = header[:-1]
-    return header
-
-
-def _read_off(tokenizer: Any) -> tuple[str, dict[Role, str], dict[Role, str]]:
-    """(opening, headers, ends) of a stock chat template; empty dicts when it does not come apart that way."""
-
-    def split(roles: Sequence[Role]) -> list[str]:
-        return list(_pieces(tokenizer, tokenizer.chat_template, tuple(roles)))
-
-    try:
-        between = split(["user", "assistant", "user"])[2]
-        user_end = split(["user"])[-1]
-        assistant_end = split(["user", "assistant"])[-1]
-        before_answer = split(["user", "assistant"])[1]
-    except FormatError:
-        return tokenizer.bos_token or "", {}, {}
-    if _always_open(tokenizer):
-        specials = _special_tokens(tokenizer)
-        user_end = before_answer[: _end_length(specials, before_answer)]
-        assistant_end = between[: _end_length(specials, between)]
-    if not between.startswith(assistant_end) or not before_answer.startswith(user_end):
-        return tokenizer.bos_token or "", {}, {}
-    headers: dict[Role, str] = {
-        "user": between[len(assistant_end) :],
-        "assistant": before_answer[len(user_end) :],
-        "system": "",
-    }
-    ends: dict[Role, str] = {"user": user_end, "assistant": assistant_end, "system": "\n\n"}
-    first = split(["user"])[0]
-    before_header = first[: len(first) - len(headers["user"])] if first.endswith(headers["user"]) else ""
-    bos = tokenizer.bos_token or ""
-    opening = bos if bos and before_header.startswith(bos) else ""
-    try:
-        first, second, _ = split(["system", "user"])
-    except FormatError:
-        return opening, headers, ends
-    if second.endswith(headers["user"]) and second != headers["user"]:
-        headers["system"] = first.removeprefix(opening)
-        ends["system"] = second[: len(second) - len(headers["user"])]
-    return opening, headers, ends

@@ -4,7 +4,7 @@ import shutil
 import msgspec
 import pytest
 
-from humanturn import jsonl, run
+from humanturn import jsonl, run, scaffold
 from humanturn.analyze.stage import AnalyzeSettings, analyze, describe
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import InputError, SettingsChangedError
@@ -14,12 +14,12 @@ from humanturn.records import TurnLikelihood
 @pytest.fixture
 def user(tiny_model, tmp_path):
     """A user model folder as training leaves it: the same weights, and a chat template that opens the user's turn."""
-    from humanturn import template, tokens
+    from humanturn import tokens
 
     folder = tmp_path / "user"
     shutil.copytree(tiny_model, folder)
     tokenizer = tokens.load(folder)
-    tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from humanturn import template, tokens
+from humanturn import scaffold, template, tokens
 from humanturn.conversation import Conversation, Turn
 from humanturn.models import likelihood, packed, weights
 
@@ -22,7 +22,7 @@ TALKS = [talk(0, 4), talk(1, 2), talk(2, 5, opens="assistant", context=1), talk(
 @pytest.fixture(scope="module")
 def loaded(tiny):
     model, tokenizer = weights.load(tiny, attention=packed.register_attention())
-    tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     return model, tokenizer
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from humanturn.conversation import Conversation, Turn
 from humanturn.prepare.segment import cut
 from humanturn.prepare.turns import repair
-from humanturn.template import Overhead
+from humanturn.scaffold import Overhead
 
 OVERHEAD = Overhead(10, {"system": 3, "user": 4, "assistant": 5})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from humanturn import jsonl, template, tokens
+from humanturn import jsonl, scaffold, template, tokens
 from humanturn.conversation import Conversation
 from humanturn.errors import InputError, SettingsChangedError
 from humanturn.prepare.stage import PrepareSettings, prepare
@@ -121,7 +121,7 @@ def test_every_segment_keeps_the_rules(run, small_tokenizer):
             record["conversations"].pop()
     written = run(records, max_tokens=600, near_duplicates=None)
     tokenizer = tokens.load(small_tokenizer)
-    tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     said = {r["id"]: [turn["value"].strip() for turn in r["conversations"]] for r in records}
     assert len(written.segments) > 300
     by_session = {}
@@ -330,7 +330,7 @@ def test_real_sharegpt_gives_what_the_real_tokenizer_can_train_on(sharegpt_700, 
     settings = PrepareSettings(inputs=(str(sharegpt_700),), tokenizer=f"hf:{smollm2}", max_tokens=1024)
     written = Written(tmp_path / "out", prepare(settings, tmp_path / "out"))
     tokenizer = tokens.load(smollm2)
-    tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     assert len(written.segments) > 1000
     longest = max(len(template.encode(tokenizer, s.messages, name=s.id).ids) for s in written.segments)
     assert 1000 < longest <= 1024

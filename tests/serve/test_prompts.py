@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from humanturn import template, tokens
+from humanturn import scaffold, template, tokens
 from humanturn.conversation import Turn
 from humanturn.errors import InputError
 from humanturn.serve.roles import flipped, plain
@@ -32,7 +32,7 @@ def tiny_user(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny-user"
     shutil.copytree(tiny, folder)
     tokenizer = tokens.load(tiny)
-    tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     tokenizer.save_pretrained(folder)
     return folder
 

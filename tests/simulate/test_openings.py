@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from chat_server import chat_server
-from humanturn import jsonl, template, tokens
+from humanturn import jsonl, scaffold, template, tokens
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import InputError
 from humanturn.simulate import context, openings
@@ -202,7 +202,7 @@ def test_the_context_is_counted_as_the_user_model_reads_it(tiny, tmp_path, inten
 
     folder = shutil.copytree(tiny, tmp_path / "user")
     tokenizer = tokens.load(tiny)
-    (folder / "chat_template.jinja").write_text(template.user_template(template.scaffold(tokenizer)))
+    (folder / "chat_template.jinja").write_text(scaffold.trained_template(tokenizer, "user"))
     tokenizer = tokens.load(folder)
     count = context.counter(f"hf:{folder}", None, "trained")
     for rounds in (1, 3):

@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from chat_server import chat_server
-from humanturn import jsonl
+from humanturn import jsonl, scaffold
 from humanturn.conversation import Conversation
 from humanturn.errors import ModelError
 from humanturn.simulate import tasks
@@ -259,11 +259,11 @@ def test_a_seed_gives_its_first_user_turn_where_the_strategy_answers_itself(tmp_
 def test_a_trained_user_model_is_refused_where_a_chat_model_is_instructed(tmp_path, tiny):
     import shutil
 
-    from humanturn import template, tokens
+    from humanturn import tokens
 
     folder = shutil.copytree(tiny, tmp_path / "user")
-    frame = template.scaffold(tokens.load(tiny))
-    (folder / "chat_template.jinja").write_text(template.user_template(frame))
+    frame = scaffold.read_off(tokens.load(tiny))
+    (folder / "chat_template.jinja").write_text(scaffold.chat_template(frame))
     given = SimulateSettings(user=f"hf:{folder}", assistant=f"hf:{tiny}", count=1, strategy="self-chat")
     with pytest.raises(ModelError, match="is a trained user model .* and self-chat instructs a chat model"):
         simulate(given, tmp_path / "out")

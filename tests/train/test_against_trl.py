@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from humanturn import template
+from humanturn import scaffold
 from humanturn.conversation import Conversation, Turn
 from humanturn.models import head, packed, weights
 from humanturn.train.masking import mask
@@ -23,7 +23,7 @@ TALKS = [
 @pytest.mark.parametrize("role", ["user", "assistant"])
 def test_the_loss_is_that_of_trl_on_the_same_labels_packed_by_each(tiny, tmp_path, role):
     model, tokenizer = weights.load(tiny, attention=packed.register_attention())
-    tokenizer.chat_template = template.trained_template(tokenizer, role)
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, role)
     sequences = mask(tokenizer, TALKS, role=role, max_tokens=256).sequences
     head.teach_losses(model)
     inputs, targets = packed.model_inputs(sequences)

@@ -1,6 +1,6 @@
 import pytest
 
-from humanturn import template, tokens
+from humanturn import scaffold, template, tokens
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import FormatError
 from humanturn.train.masking import mask
@@ -9,7 +9,7 @@ from humanturn.train.masking import mask
 @pytest.fixture(scope="module")
 def tokenizer(smollm2):
     loaded = tokens.load(smollm2)
-    loaded.chat_template = template.user_template(template.scaffold(loaded))
+    loaded.chat_template = scaffold.trained_template(loaded, "user")
     return loaded
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tokenizers import Regex, pre_tokenizers
 
-from humanturn import template, tokens
+from humanturn import scaffold, template, tokens
 from humanturn.conversation import Conversation, Turn
 from humanturn.train.masking import mask
 
@@ -154,8 +154,8 @@ def test_an_assistants_mask_is_the_same_by_offsets_by_generation_tags_and_by_pre
 @pytest.mark.parametrize("name", STOCK)
 def test_a_user_models_mask_is_the_same_by_offsets_by_generation_tags_and_by_prefixes(stock, name):
     stock.chat_template = STOCK[name] and STOCK[name].replace("@", "")
-    frame = template.scaffold(stock)
-    stock.chat_template = ours = template.user_template(frame)
+    frame = scaffold.read_off(stock)
+    stock.chat_template = ours = scaffold.chat_template(frame)
     specials = template.control_tokens(stock)
     ends = {role: end[: specials.search(end).end()] for role, end in frame.ends.items() if role != "system"}
     rest = {role: frame.ends[role][len(end) :] for role, end in ends.items()}
@@ -180,18 +180,18 @@ def test_a_user_models_mask_is_the_same_by_offsets_by_generation_tags_and_by_pre
 @pytest.mark.parametrize("name", STOCK)
 def test_every_token_is_a_users_an_assistants_or_scaffold(stock, name):
     stock.chat_template = STOCK[name] and STOCK[name].replace("@", "")
-    stock.chat_template = template.trained_template(stock, "user")
+    stock.chat_template = scaffold.trained_template(stock, "user")
     _, users = by_offsets(stock, "user")
     _, assistants = by_offsets(stock, "assistant")
-    scaffold = template.encode(stock, TALK.messages).owner == template.SCAFFOLD
-    assert (users.astype(int) + assistants + scaffold == 1).all()
-    assert min(users.sum(), assistants.sum(), scaffold.sum()) > 0
+    neither = template.encode(stock, TALK.messages).owner == template.SCAFFOLD
+    assert (users.astype(int) + assistants + neither == 1).all()
+    assert min(users.sum(), assistants.sum(), neither.sum()) > 0
 
 
 @pytest.mark.parametrize("name", STOCK)
 def test_a_user_model_reads_the_papers_words_first(stock, name):
     stock.chat_template = STOCK[name] and STOCK[name].replace("@", "")
-    stock.chat_template = template.trained_template(stock, "user")
+    stock.chat_template = scaffold.trained_template(stock, "user")
     read = " ".join(template.text(stock, TALK.messages).split())
     before = read[: read.index("brand new questions without any conversations as context.")]
     assert (
@@ -201,7 +201,7 @@ def test_a_user_model_reads_the_papers_words_first(stock, name):
 
 def test_an_assistant_without_a_template_of_its_own_gets_vicunas_and_opens_answers(stock):
     stock.chat_template = None
-    stock.chat_template = template.trained_template(stock, "assistant")
+    stock.chat_template = scaffold.trained_template(stock, "assistant")
     text = template.text(stock, TALK.messages[:1], open_turn=True)
     assert text.removeprefix(stock.bos_token).startswith("A chat between a curious user")
     assert text.endswith("ASSISTANT:") or text.endswith("ASSISTANT:\n")

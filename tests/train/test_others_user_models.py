@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from humanturn import template, tokens
+from humanturn import scaffold, template, tokens
 from humanturn.conversation import Turn
 from humanturn.models import spec, weights
 from humanturn.models.model import Sampling
@@ -67,7 +67,7 @@ def test_its_turns_own_their_text_and_end_token(userlm):
 
 def test_training_goes_on_from_it_with_its_headers(userlm):
     tokenizer = tokens.load(userlm)
-    tokenizer.chat_template = template.trained_template(tokenizer, "user")
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     text = template.text(tokenizer, TALK[1:])
     assert text.count("<|start_header_id|>user<|end_header_id|>") == 1
     assert text.endswith("Six minutes.<|eot_id|>")

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from humanturn import jsonl, template, tokens
+from humanturn import jsonl, scaffold, template, tokens
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import FormatError, HumanturnError, InputError, SettingsChangedError
 from humanturn.models import head, packed, weights
@@ -49,7 +49,7 @@ def settings(data, tiny, **changes):
 
 def test_loss_and_gradients_of_a_packed_step_equal_one_conversation_at_a_time_with_all_logits(tiny, tmp_path):
     model, tokenizer = weights.load(tiny, attention=packed.register_attention())
-    tokenizer.chat_template = template.user_template(template.scaffold(tokenizer))
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
     masked = mask(tokenizer, talks(), role="user", max_tokens=256)
     step = Steps(masked.sequences, [list(range(len(masked.sequences)))], row_tokens=200)
     head.teach_losses(model)

@@ -13,7 +13,7 @@ import msgspec
 
 from humanturn.conversation import Conversation, Turn
 from humanturn.prepare.turns import Loss
-from humanturn.template import Overhead
+from humanturn.scaffold import Overhead
 
 Count = Callable[[Sequence[str]], list[int]]
 

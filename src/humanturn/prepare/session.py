@@ -17,7 +17,7 @@ from humanturn.prepare.refusals import is_refusal
 from humanturn.prepare.segment import Count, cut
 from humanturn.prepare.turns import Loss, has_exchange, repair, tidy
 from humanturn.records import Dropped
-from humanturn.template import Overhead
+from humanturn.scaffold import Overhead
 
 
 class Rules(msgspec.Struct, frozen=True):

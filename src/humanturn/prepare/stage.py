@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from humanturn import run, tokens
+from humanturn import run, scaffold, tokens
 from humanturn.formats import sources
 from humanturn.prepare import funnel, leaks, select, write
 from humanturn.prepare.pool import map_chunks
@@ -103,7 +103,7 @@ def _rules(settings: PrepareSettings, folder: Path) -> Rules:
     firsts = {token[0] for token in (*control, *tokenizer.all_special_tokens)}
     return Rules(
         count=tokens.counter(folder),
-        overhead=template.overhead(tokenizer, template.scaffold(tokenizer)),
+        overhead=scaffold.overhead(tokenizer, scaffold.read_off(tokenizer)),
         control_tokens=template.control_tokens(tokenizer),
         control_mark=firsts.pop() if len(firsts) == 1 else "",
         max_tokens=settings.max_tokens,

@@ -31,7 +31,7 @@ def counter(user: str, tokenizer: str | None, strategy: str) -> Callable[[Sequen
     Raises:
         ModelError: the tokens of the user model cannot be told, or it is not the kind that the strategy needs.
     """
-    from humanturn import template, tokens
+    from humanturn import scaffold, template, tokens
     from humanturn.models import spec
 
     name = tokenizer or user
@@ -41,8 +41,8 @@ def counter(user: str, tokenizer: str | None, strategy: str) -> Callable[[Sequen
     loaded = tokens.FileTokenizer(folder)
     if name == user:
         _fits(user, template.opens(loaded), strategy)
-    frame = template.scaffold(loaded)
-    extra = template.overhead(loaded, frame)
+    frame = scaffold.read_off(loaded)
+    extra = scaffold.overhead(loaded, frame)
     opening = len(loaded(frame.opening)["input_ids"])
     count = tokens.counter(folder)
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from humanturn import formats, template, tokens
+from humanturn import formats, scaffold, template, tokens
 from humanturn.conversation import Conversation
 from humanturn.errors import FormatError, InputError
 from humanturn.formats import sources
@@ -60,7 +60,7 @@ def look(settings: TrainSettings) -> tuple[list[Shown], list[str]]:
     conversations = [item for item in found if isinstance(item, Conversation)]
     refused = [item.reason for item in found if isinstance(item, Dropped)]
     tokenizer = _tokenizer(settings.backbone)
-    tokenizer.chat_template = template.trained_template(tokenizer, settings.role)
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, settings.role)
     shown = []
     for conversation in conversations:
         try:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from humanturn import __version__, jsonl, progress, run
+from humanturn import __version__, jsonl, progress, run, scaffold
 from humanturn.conversation import Conversation, first_sessions
 from humanturn.errors import FormatError, InputError
 from humanturn.records import StageResult, TurnLikelihood
@@ -126,7 +126,6 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]:
-    from humanturn import template
     from humanturn.models import packed, weights
     from humanturn.train import adapters, distributed, masking, measure, packing, trainer
 
@@ -140,7 +139,7 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
         device="cpu" if sharded else None,
         quantization=quantization,
     )
-    tokenizer.chat_template = template.trained_template(tokenizer, settings.role)
+    tokenizer.chat_template = scaffold.trained_template(tokenizer, settings.role)
     masked = masking.mask(
         tokenizer,
         conversations,
