@@ -10,7 +10,7 @@ demo: .venv/.installed
 	$(BIN)/humanturn demo
 
 test: .venv/.installed-dev check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

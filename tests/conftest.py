@@ -5,7 +5,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Processes that compute at the same time must not have more threads than there are cores: they slow each other tenfold.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ["OMP_NUM_THREADS"] = str(max(1, 2 // WORKERS))
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -15,6 +17,14 @@ hypothesis.settings.load_profile("unhurried")
 
 # A shell that starts tests in the background ignores Ctrl-C for all they start; programs under test must hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SLOWEST = ("test_end_to_end.py", "test_study.py")
+"""Files that take minutes; they come first, so that in parallel no worker is left with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
+
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 """Real data that stands beside some checkouts; tests that want it skip where it is absent."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from humanturn import progress, run
+from humanturn import progress
 from humanturn.errors import InputError, ModelError
+from humanturn.models import weights
 
 MOST_TOKENS = 512
 BATCH = 32
@@ -43,7 +44,7 @@ def load(folder: Path, label: str | None) -> Callable[[Sequence[str]], "np.ndarr
         )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
-        torch.set_num_threads(run.cores())
+        weights.set_threads()
     model = model.to(device).eval()
     longest = min(
         MOST_TOKENS, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", MOST_TOKENS)

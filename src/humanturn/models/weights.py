@@ -36,6 +36,18 @@ def card(folder: Path) -> Card | None:
         raise ModelError(f"{path}: damaged ({error}); remove it to use the folder as a plain model") from None
 
 
+def set_threads() -> None:
+    """Let torch compute with as many threads as `OMP_NUM_THREADS` says, or else as there are cores.
+
+    The processes that torchrun starts share the cores instead: it sets that variable to 1, asked or not.
+    """
+    import torch
+
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))
+    if processes or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, run.cores() // max(1, processes)))
+
+
 def load(
     folder: Path, *, attention: str = "sdpa", device: str | None = None, quantization: Any = None
 ) -> tuple[Any, Any]:
@@ -61,7 +73,7 @@ def load(
         )
     cuda = torch.cuda.is_available()
     if not cuda:
-        torch.set_num_threads(max(1, run.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))  # torchrun's
+        set_threads()
     transformers.utils.logging.disable_progress_bar()
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
