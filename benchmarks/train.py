@@ -5,10 +5,11 @@ python benchmarks/train.py [DATA.jsonl] --trl-python PYTHON [--conversations N] 
 
 DATA.jsonl is what `humanturn prepare --max-tokens 2048` writes; without it the packaged ShareGPT data set is prepared.
 Both sides get the same token ids and labels, made by our masks; an optimizer step learns from all of them. Every
-contender is a process of its own, whose peak memory (PSS) is read while it runs; the time is that of its training, from
-its first call to its last step. `trl` is SFTTrainer tuned for the machine (packing bfd, no gradient checkpointing,
-float32 on CPU and bfloat16 with the best attention there is on CUDA); `trl-defaults` is what a newcomer gets. PYTHON is
-an interpreter with TRL beside the torch and transformers of this one:
+contender is a process of its own, whose peak memory is read when it has ended; the time is that of all
+optimizer steps but the first, in which memory is touched for the first time. `trl` is SFTTrainer tuned for the machine
+(packing bfd, no gradient checkpointing, float32 on CPU; on CUDA bfloat16 products, the best attention there is, and
+learned weights in float32); `trl-defaults` is what a newcomer gets. PYTHON is an interpreter with TRL beside the torch
+and transformers of this one:
 
     python -m venv trl && trl/bin/pip install --no-deps trl datasets dill xxhash multiprocess pandas aiohttp
     python -c "import site; print(site.getsitepackages()[0])" > trl/lib/python3.11/site-packages/ours.pth
@@ -17,10 +18,10 @@ an interpreter with TRL beside the torch and transformers of this one:
 import argparse
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def main():
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--trl-python", metavar="PYTHON")
     parser.add_argument("--conversations", type=int, default=8, help="all of them in every optimizer step")
-    parser.add_argument("--steps", type=int, default=1, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=2, help="optimizer steps, the first untimed")
     parser.add_argument("--roles", nargs="+", default=["user", "assistant"])
     parser.add_argument("--methods", nargs="+", default=["full", "lora"])
     parser.add_argument("--contenders", nargs="+", default=["ours", "trl", "trl-defaults"])
@@ -155,26 +156,20 @@ def compare(args, plan, folder):
 
 
 def measured(command):
-    """The last line that a contender prints, with the peak of its memory (PSS of all its processes, or CUDA's), GB."""
-    from prepare import family, pss  # not at the top: TRL's interpreter need not have what it imports
+    """The last line that a contender prints, with the peak of its memory (resident, or CUDA's), GB.
 
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    peak, running = [0], True
-
-    def watch():
-        while running:
-            peak[0] = max(peak[0], sum(pss(pid) for pid in family(process.pid)))
-            time.sleep(0.1)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    said, complained = process.communicate()
-    running = False
-    watcher.join()
-    if process.returncode:
-        sys.exit(f"{' '.join(command)}\n{complained[-3000:]}")
-    result = json.loads(said.splitlines()[-1])
-    return {"peak": peak[0] * 1024 / 1e9} | result
+    The system is asked once, at the end: a process whose pages are counted while it runs, runs slower.
+    """
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
+        process = subprocess.Popen(command, stdout=said, stderr=complained)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        complained.seek(0)
+        if process.returncode:
+            sys.exit(f"{' '.join(command)}\n{complained.read()[-3000:]}")
+        result = json.loads(said.read().splitlines()[-1])
+    return {"peak": used.ru_maxrss * 1024 / 1e9} | result
 
 
 def contend(name, plan_path):
@@ -187,10 +182,11 @@ def contend(name, plan_path):
     with tempfile.TemporaryDirectory() as out:
         result = ours(plan, Path(out)) if name == "ours" else trl(plan, Path(out), tuned=name == "trl")
     timed = result.pop("seconds")
-    result["rate"] = plan["steps"] * len(plan["examples"]) / timed
+    steps = plan["steps"] - 1
+    result["rate"] = steps * len(plan["examples"]) / timed
     if torch.cuda.is_available():
         result["peak"] = torch.cuda.max_memory_allocated() / 1e9
-        result["mfu"] = flops(plan) * plan["steps"] / timed / PEAK_FLOPS
+        result["mfu"] = flops(plan) * steps / timed / PEAK_FLOPS
     print(json.dumps(result))
 
 
@@ -213,7 +209,7 @@ def flops(plan):
 
 
 class Clock:
-    """Seconds from the first tick to the last."""
+    """Seconds from the end of the first step to the end of the last."""
 
     def __init__(self):
         self.ends = []
@@ -228,7 +224,7 @@ class Clock:
     @property
     def spent(self):
         """Wall and CPU seconds."""
-        (wall, cpu), (last_wall, last_cpu) = self.ends[0], self.ends[-1]
+        (wall, cpu), (last_wall, last_cpu) = self.ends[1], self.ends[-1]  # the tick before is the start
         return {"seconds": last_wall - wall, "cpu": last_cpu - cpu}
 
 
@@ -247,15 +243,19 @@ def ours(plan, out):
         for e in plan["examples"]
     ]
     order = [list(range(len(sequences)))] * plan["steps"]
-    model, _ = weights.load(Path(plan["backbone"]), attention=packed.register_attention())
+    cuda = torch.cuda.is_available()
+    model, _ = weights.load(
+        Path(plan["backbone"]), attention=packed.register_attention(),
+        dtype="float32" if plan["method"] == "full" else "auto",
+    )  # fmt: skip
     model = adapters.adapt(model, plan["method"], rank=RANK, seed=0)
     data = trainer.Steps(sequences, order, CONTEXT)
-    held = torch.cuda.memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
+    held = torch.cuda.memory_allocated() if cuda else psutil.Process().memory_info().rss
     _, estimate = memory.choose(model, row_tokens=data.longest_row())
     clock = Clock()
     trainer.fit(
         model, data, out=out, learning_rate=2e-5, warmup=0.0, weight_decay=0.0, checkpoint_every=10**6,
-        gradient_checkpointing="auto", seed=0, advance=lambda tokens: clock.tick(),
+        gradient_checkpointing="auto", seed=0, bfloat16=cuda, advance=lambda tokens: clock.tick(),
     )  # fmt: skip
     losses = [line["loss"] for line in jsonl.read(out / "metrics.jsonl", dict)]
     return {"losses": losses, **clock.spent, "estimate": (estimate.total + held) / 1e9}
@@ -284,10 +284,10 @@ def trl(plan, out, *, tuned):
     given, model = per_step, None
     if tuned:
         packed = len(library.pack_dataset(rows, CONTEXT, "bfd"))
-        given = {"packing": True, "packing_strategy": "bfd", "gradient_checkpointing": False, "bf16": False}
+        given = {"packing": True, "packing_strategy": "bfd", "gradient_checkpointing": False, "bf16": cuda}
         given |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": packed}
         flash = cuda and transformers.utils.is_flash_attn_2_available()
-        dtype = torch.bfloat16 if cuda else torch.float32
+        dtype = torch.bfloat16 if cuda and plan["method"] == "lora" else torch.float32
         model = {"attn_implementation": "flash_attention_2" if flash else "sdpa", "dtype": dtype}
     config = library.SFTConfig(
         output_dir=str(out), max_steps=plan["steps"], learning_rate=2e-5, lr_scheduler_type="cosine", logging_steps=1,

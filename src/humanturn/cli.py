@@ -139,6 +139,9 @@ def train(
     report_to: Annotated[
         list[str] | None, typer.Option(help="tensorboard, trackio or wandb; may repeat", metavar="TRACKER")
     ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None, typer.Option(help="of products [float32 on CPU, bfloat16 on CUDA]")
+    ] = None,
     fsdp: Annotated[bool, typer.Option("--fsdp", help="under torchrun: each process holds a shard")] = False,
     seed: Annotated[int | None, typer.Option()] = None,
     resume: Resume = False,
@@ -154,7 +157,7 @@ def train(
         heldout=heldout, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_tokens=max_tokens,
         limit=limit, seed=seed, lora_rank=lora, method="full" if full else "qlora" if qlora else None, role=role,
         backbone=backbone, learn_ending=learn_ending, evaluate_every=evaluate_every, report_to=report_to,
-        parallel="fsdp" if fsdp else None,
+        parallel="fsdp" if fsdp else None, precision=precision,
     )  # fmt: skip
     settings = console.settings(TrainSettings, data=data, **given)
     if show_mask:

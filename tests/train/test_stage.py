@@ -14,7 +14,7 @@ from humanturn import jsonl, scaffold, template, tokens
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import FormatError, HumanturnError, InputError, SettingsChangedError
 from humanturn.models import head, packed, weights
-from humanturn.train import recompute
+from humanturn.train import adapters, recompute
 from humanturn.train.masking import mask
 from humanturn.train.stage import TrainSettings, train
 from humanturn.train.trainer import RISE, PackedTrainer, Steps, climbed
@@ -75,11 +75,55 @@ def test_loss_and_gradients_of_a_packed_step_equal_one_conversation_at_a_time_wi
         torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-3, atol=1e-6)
 
 
-def _trainer(model, out):
+def test_products_in_bfloat16_leave_gradients_in_float32_and_near_those_of_float32(tiny, tmp_path):
+    found = []
+    for bfloat16 in (False, True):
+        model, tokenizer = weights.load(tiny, attention=packed.register_attention())
+        tokenizer.chat_template = scaffold.trained_template(tokenizer, "user")
+        masked = mask(tokenizer, talks(), role="user", max_tokens=256)
+        step = Steps(masked.sequences, [list(range(len(masked.sequences)))], row_tokens=200)
+        head.teach_losses(model)
+        loss = float(_trainer(model, tmp_path, bfloat16).training_step(model, step[0]))
+        assert {p.dtype for p in model.parameters()} == {p.grad.dtype for p in model.parameters()} == {torch.float32}
+        found.append((loss, torch.cat([p.grad.flatten() for p in model.parameters()])))
+    (loss, gradient), (rough_loss, rough) = found
+    assert loss != rough_loss == pytest.approx(loss, rel=1e-3)
+    assert torch.nn.functional.cosine_similarity(gradient, rough, dim=0) > 0.999
+
+
+def test_a_training_in_bfloat16_leaves_a_float32_model_and_refuses_to_go_on_otherwise(data, tiny):
+    train(settings(data, tiny, precision="bfloat16", epochs=1), data / "out")
+    assert {p.dtype for p in weights.load(data / "out")[0].parameters()} == {torch.float32}
+    with pytest.raises(SettingsChangedError, match="precision"):
+        train(settings(data, tiny, precision="float32", epochs=1), data / "out", resume=True)
+
+
+def test_adapters_compute_what_peft_computes(tiny):
+    import peft
+
+    model = adapters.adapt(weights.load(tiny)[0], "lora", rank=4, seed=0)
+    layers = [m for m in model.modules() if isinstance(m, peft.tuners.lora.Linear)]
+    for layer in layers:
+        torch.nn.init.normal_(layer.lora_B["default"].weight)
+    ids = torch.arange(40)[None]
+    found = []
+    for forward in ([layer.forward for layer in layers], [type(layer).forward.__get__(layer) for layer in layers]):
+        for layer, one in zip(layers, forward, strict=True):
+            layer.forward = one
+        model.zero_grad()
+        logits = model(ids).logits
+        logits.square().sum().backward()
+        found.append([logits, *(p.grad for p in model.parameters() if p.requires_grad)])
+    assert len(layers) == 14
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.detach().abs().max()))
+
+
+def _trainer(model, out, bfloat16=False):
     import transformers
 
     arguments = transformers.TrainingArguments(output_dir=str(out), report_to="none", dataloader_pin_memory=False)
-    return PackedTrainer(model=model, args=arguments)
+    return PackedTrainer(model=model, args=arguments, bfloat16=bfloat16)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

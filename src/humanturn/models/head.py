@@ -137,7 +137,8 @@ class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]
     ) -> torch.Tensor:
         total = torch.zeros((), device=hidden.device)
         size = chunk_tokens(vocabulary)
-        slopes = [torch.zeros_like(t) for t in (hidden, *learned)] if any(ctx.needs_input_grad) else []
+        learning = any(ctx.needs_input_grad)
+        slopes: list[torch.Tensor] = []
         for start in range(0, len(targets), size):
             wanted = targets[start : start + size, None]
             with torch.enable_grad():
@@ -145,12 +146,15 @@ class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]
                 logits = logits_of(states)
             logp = log_softmax(logits.detach(), dim=-1, dtype=torch.float32)
             total -= logp.gather(1, wanted).sum()
-            if slopes:
+            if learning:
                 slope = logp.exp_().scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=torch.float32))
                 found = torch.autograd.grad(logits, [states, *learned], slope.to(logits.dtype))
+                if not slopes:
+                    slopes = [torch.empty_like(hidden), *found[1:]]
+                else:
+                    for sum_, part in zip(slopes[1:], found[1:], strict=True):
+                        sum_ += part
                 slopes[0][start : start + size] = found[0]
-                for sum_, part in zip(slopes[1:], found[1:], strict=True):
-                    sum_ += part
         ctx.slopes = slopes
         return total
 

@@ -118,6 +118,7 @@ def _attend(
     """
     import torch
 
+    query, key = query.to(value.dtype), key.to(value.dtype)  # positions were turned in float32 under autocast
     if s_aux is not None:
         raise ModelError("attention sinks cannot be packed yet; choose another backbone")
     if cu_seq_lens_q is not None and query.is_cuda and softcap is None and query.element_size() == 2:

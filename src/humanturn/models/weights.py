@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -48,15 +48,28 @@ def set_threads() -> None:
         torch.set_num_threads(max(1, run.cores() // max(1, processes)))
 
 
+def served_dtype() -> Any:
+    """In which weights are loaded and saved."""
+    import torch
+
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+
+
 def load(
-    folder: Path, *, attention: str = "sdpa", device: str | None = None, quantization: Any = None
+    folder: Path,
+    *,
+    attention: str = "sdpa",
+    device: str | None = None,
+    dtype: Literal["auto", "float32"] = "auto",
+    quantization: Any = None,
 ) -> tuple[Any, Any]:
-    """(model, tokenizer) in evaluation mode on the best device, or `device`: float32 on CPU, bfloat16 on CUDA.
+    """(model, tokenizer) in evaluation mode on the best device, or `device`.
 
     Args:
         folder: of a Hugging Face model.
         attention: an implementation's name.
         device: when not the best one.
+        dtype: "auto" is float32 on CPU and bfloat16 on CUDA.
         quantization: what transformers takes as `quantization_config`, on CUDA.
 
     Raises:
@@ -78,7 +91,7 @@ def load(
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder),
-            dtype=torch.bfloat16 if cuda else torch.float32,
+            dtype=served_dtype() if dtype == "auto" else torch.float32,
             attn_implementation=attention,
             use_safetensors=True,
             quantization_config=quantization,

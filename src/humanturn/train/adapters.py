@@ -1,5 +1,6 @@
 """Which weights are trained: all of them, or LoRA adapters, which are merged into the backbone in the end."""
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any, Literal
@@ -7,6 +8,18 @@ from typing import Any, Literal
 from humanturn.errors import InputError
 
 Method = Literal["lora", "full", "qlora"]
+
+
+def precision(wanted: Literal["auto", "float32", "bfloat16"]) -> Literal["float32", "bfloat16"]:
+    """Of matrix products and attention: with "auto" bfloat16 on CUDA and float32 on CPU.
+
+    On a CPU bfloat16 pays where the processor multiplies it (AVX512_BF16, AMX), and is slower than float32 elsewhere.
+    """
+    import torch
+
+    if wanted == "auto":
+        return "bfloat16" if torch.cuda.is_available() else "float32"
+    return wanted
 
 
 def quantization(method: Method) -> Any:
@@ -43,9 +56,19 @@ def adapt(model: Any, method: Method, *, rank: int, seed: int) -> Any:
     import transformers
 
     transformers.set_seed(seed)  # the adapters are drawn at random
-    return peft.get_peft_model(
+    adapted = peft.get_peft_model(
         model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
     )
+    for layer in adapted.modules():
+        if type(layer) is peft.tuners.lora.Linear:  # not its kin, whose weights are in 4 bits
+            layer.forward = functools.partial(_adapted, layer)
+    return adapted
+
+
+def _adapted(layer: Any, x: Any) -> Any:
+    """What PEFT computes, B(A x) · scaling + W x, without two of its passes over a result as wide as the layer."""
+    narrow = layer.lora_A["default"](x) * layer.scaling["default"]
+    return layer.lora_B["default"](narrow).add_(layer.base_layer(x))
 
 
 def merge(model: Any, method: Method, backbone: Path) -> Any:

@@ -63,6 +63,9 @@ class TrainSettings(run.Settings):
     gradient_checkpointing: Literal["auto", "none", "elementwise", "layers"] = pydantic.Field(
         "auto", description="what the backward pass computes again; auto: as little as fits into memory"
     )
+    precision: Literal["auto", "float32", "bfloat16"] = pydantic.Field(
+        "auto", description="of products; auto: float32 on CPU, bfloat16 on CUDA (sums and learned weights: float32)"
+    )
     checkpoint_every: int = pydantic.Field(50, ge=1, description="optimizer steps")
     seed: int = 0
 
@@ -126,6 +129,8 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]:
+    import torch
+
     from humanturn.models import packed, weights
     from humanturn.train import adapters, distributed, masking, measure, packing, trainer
 
@@ -133,10 +138,12 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
     conversations = read_conversations(Path(settings.data), settings.limit)
     heldout = _heldout(settings)
     sharded = settings.parallel == "fsdp"
+    precision = adapters.precision(settings.precision)
     model, tokenizer = weights.load(
         backbone,
         attention=packed.register_attention(),
         device="cpu" if sharded else None,
+        dtype="float32" if precision == "float32" or settings.method == "full" else "auto",
         quantization=quantization,
     )
     tokenizer.chat_template = scaffold.trained_template(tokenizer, settings.role)
@@ -158,7 +165,9 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
         distributed.shard(measure.inner(model))
 
     def likelihood(label: str) -> list[TurnLikelihood]:
-        return measure.score(model, tokenizer, heldout, role=settings.role, label=label)
+        cuda = model.device.type == "cuda"  # elsewhere the quicker numbers would blur small differences
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=cuda and precision == "bfloat16"):
+            return measure.score(model, tokenizer, heldout, role=settings.role, label=label)
 
     before = measure.kept(out / BEFORE, lambda: likelihood("heldout before")) if heldout else []
     trained = sum(int(s.trained.sum()) for s in masked.sequences)
@@ -174,6 +183,7 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
             checkpoint_every=settings.checkpoint_every,
             gradient_checkpointing=settings.gradient_checkpointing,
             seed=settings.seed,
+            bfloat16=precision == "bfloat16",
             advance=advance,
             evaluate_every=settings.evaluate_every,
             evaluate=lambda: measure.now(likelihood("heldout now"), settings.role),
@@ -244,7 +254,7 @@ def _whole(model: Any, settings: TrainSettings, backbone: Path) -> Any:
         fresh, _ = weights.load(backbone, device="cpu")
         model = adapters.adapt(fresh, settings.method, rank=settings.lora_rank, seed=settings.seed)
         model.load_state_dict(state, strict=False)
-    return adapters.merge(model, settings.method, backbone)
+    return adapters.merge(model, settings.method, backbone).to(weights.served_dtype())
 
 
 def _save(model: Any, tokenizer: Any, settings: TrainSettings, summary: dict[str, Any], out: Path) -> None:

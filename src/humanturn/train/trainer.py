@@ -18,7 +18,7 @@ from humanturn import jsonl
 from humanturn.errors import HumanturnError
 from humanturn.models import head, packed
 from humanturn.models.packed import TokenSequence
-from humanturn.train import distributed, memory, recompute, saving, trackers
+from humanturn.train import allocation, distributed, memory, recompute, saving, trackers
 from humanturn.train.packing import pack
 
 SHARDS = "shards"
@@ -68,6 +68,11 @@ class PackedTrainer(transformers.Trainer):  # type: ignore[misc]
     The model has to be taught losses (`head.teach_losses`).
     """
 
+    def __init__(self, *, bfloat16: bool, **given: Any) -> None:
+        super().__init__(**given)
+        self.bfloat16 = bfloat16
+        """Whether products are computed in bfloat16 (weights, sums and optimizer stay as they are)."""
+
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         model.train()
         inputs = self._prepare_inputs(inputs)
@@ -75,7 +80,7 @@ class PackedTrainer(transformers.Trainer):  # type: ignore[misc]
         rows = list(zip(inputs["rows"], inputs["targets"], inputs["weights"], strict=True))
         for n, (kwargs, targets, weight) in enumerate(rows, 1):
             with contextlib.nullcontext() if n == len(rows) else self.accelerator.no_sync(model):
-                with self.compute_loss_context_manager():
+                with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.bfloat16):
                     loss = model(**kwargs, targets=targets) * (weight / inputs["count"])
                 # Engines average the processes' gradients; the step's is their sum.
                 self.accelerator.backward(loss * distributed.world())
@@ -184,6 +189,7 @@ def fit(
     checkpoint_every: int,
     gradient_checkpointing: Literal["auto"] | recompute.Recompute,
     seed: int,
+    bfloat16: bool = False,
     advance: Callable[[float], None],
     evaluate_every: int | None = None,
     evaluate: Callable[[], dict[str, float]] = dict,
@@ -207,14 +213,19 @@ def fit(
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     packed.refuse_unpackable(causal.config.get_text_config())
     head.teach_losses(causal)
+    freed: contextlib.AbstractContextManager[None]
     if distributed.is_sharded(model):  # its memory is not that of one process
         how = "elementwise" if gradient_checkpointing == "auto" else gradient_checkpointing
+        freed = contextlib.nullcontext()
     else:
-        how, _ = memory.choose(model, row_tokens=data.longest_row(), wanted=gradient_checkpointing)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+            how, needed = memory.choose(model, row_tokens=data.longest_row(), wanted=gradient_checkpointing)
+        freed = allocation.blocks(reused=memory.plentiful(needed, memory.free(model.device)))
     recompute.enable(causal, how)
     told = trackers.callbacks(report_to, out) if distributed.rank() == 0 else []
     trainer = (ShardedTrainer if distributed.is_sharded(model) else PackedTrainer)(
         model=model,
+        bfloat16=bfloat16,
         args=transformers.TrainingArguments(
             output_dir=str(checkpoints),
             max_steps=len(data),
@@ -244,7 +255,7 @@ def fit(
     )
     trainer.remove_callback(transformers.PrinterCallback)
     if done < len(data):
-        with saving.explained(out):
+        with freed, saving.explained(out):
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     elif newest:
         trainer._load_from_checkpoint(str(newest))
