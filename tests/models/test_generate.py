@@ -179,7 +179,8 @@ def test_a_turn_nobody_wants_any_more_frees_its_place_and_disturbs_nobody(engine
 
 
 def test_what_a_row_says_depends_on_its_seed_and_not_on_its_company(model):
-    sampling = Sampling(temperature=1.0, top_p=0.9, max_tokens=12)
+    # Cool enough that likelihoods of an untrained model lie further apart than the rounding of batched arithmetic.
+    sampling = Sampling(temperature=0.02, top_p=0.9, max_tokens=12)
     asked = [Request(p, sampling, seed) for seed, p in enumerate(prompts(6))]
     together = generate(model, asked, [2])
     alone = [generate(model, [request], [2])[0] for request in asked]
