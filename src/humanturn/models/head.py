@@ -155,6 +155,8 @@ class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]
                     for sum_, part in zip(slopes[1:], found[1:], strict=True):
                         sum_ += part
                 slopes[0][start : start + size] = found[0]
+        if learning and not slopes:  # no token counts in this row
+            slopes = [torch.zeros_like(t) for t in (hidden, *learned)]
         ctx.slopes = slopes
         return total
 
