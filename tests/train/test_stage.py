@@ -17,7 +17,8 @@ from humanturn.models import head, packed, weights
 from humanturn.train import adapters, recompute
 from humanturn.train.masking import mask
 from humanturn.train.stage import TrainSettings, train
-from humanturn.train.trainer import RISE, PackedTrainer, Steps, climbed
+from humanturn.train.trainer import PackedTrainer, Steps
+from humanturn.train.watch import RISE, climbed
 
 
 def talks(count=12):
