@@ -50,6 +50,19 @@ def test_other_settings_are_refused_and_named(tmp_path, flour):
         bake(tmp_path / "o", Bake(heat=250), flour=flour)
 
 
+class BakeLater(Bake):
+    glaze: str = "none"
+
+
+def test_work_of_a_version_that_knew_fewer_settings_holds_where_the_new_one_is_at_its_default(tmp_path, flour):
+    bake(tmp_path / "o", flour=flour)
+    assert bake(tmp_path / "o", BakeLater(), flour=flour).skipped
+    with pytest.raises(SettingsChangedError, match="glaze was None and is 'egg'"):
+        bake(tmp_path / "o", BakeLater(glaze="egg"), flour=flour)
+    with pytest.raises(SettingsChangedError, match="heat was 200 and is 250"):
+        bake(tmp_path / "o", BakeLater(heat=250), flour=flour)
+
+
 def test_another_input_is_refused_and_named(tmp_path, flour):
     bake(tmp_path / "o", flour=flour)
     flour.write_text("spelt")

@@ -197,11 +197,13 @@ def _ours(path: Path, folder: Path) -> bool:
 
 
 def _refuse_changes(out: Path, previous: Manifest, settings: Settings, marks: dict[str, InputMark]) -> None:
-    now_binding = settings.binding()
+    binding = settings.binding()
+    known = previous.settings.keys()
+    given = binding.keys() & settings.model_dump(exclude_defaults=True).keys()
     changed = [
-        f"{key} was {previous.settings.get(key)!r} and is {now_binding.get(key)!r}"
-        for key in sorted(previous.settings.keys() | now_binding.keys())
-        if previous.settings.get(key) != now_binding.get(key)
+        f"{key} was {previous.settings.get(key)!r} and is {binding.get(key)!r}"
+        for key in sorted(known | given)  # a setting that came later does at its default what was done before
+        if previous.settings.get(key) != binding.get(key)
     ]
     changed += [
         f"the contents of {key} changed"
