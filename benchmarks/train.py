@@ -19,6 +19,7 @@ import argparse
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,7 @@ def main():
     parser.add_argument("--methods", nargs="+", default=["full", "lora"])
     parser.add_argument("--contenders", nargs="+", default=["ours", "trl", "trl-defaults"])
     parser.add_argument("--model", default="embedded", metavar="SPEC", help="embedded, hf:PATH, or random-8b (CUDA)")
-    parser.add_argument("--repeats", type=int, default=1, help="the best of so many runs of each")
+    parser.add_argument("--repeats", type=int, default=1, help="medians over so many runs of each, in turn")
     parser.add_argument("--contend", nargs=2, metavar=("NAME", "PLAN"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.contend:
@@ -88,13 +89,9 @@ def uncut(tokenizer, conversations, role):
     """Ids and masks of whole conversations, as a trainer that does not cut tails is given them."""
     from humanturn.train import masking
 
-    cut = masking.TokenSequence.cut
-    masking.TokenSequence.cut = lambda self: self
-    try:
-        masked = masking.mask(tokenizer, conversations, role=role, max_tokens=CONTEXT)
-    finally:
-        masking.TokenSequence.cut = cut
-    return [(s.ids, s.trained) for s in masked.sequences]
+    told = [masking.tell(c, role, learn_ending=False, intent_dropped=0.5, seed=0) for c in conversations]
+    whole = [masking.encode(tokenizer, one, name=c.id) for one, c in zip(told, conversations, strict=True)]
+    return [(sequence.ids[:CONTEXT], sequence.trained[:CONTEXT]) for sequence in whole]
 
 
 def packaged(folder):
@@ -128,20 +125,25 @@ def random_llama(folder):
 def compare(args, plan, folder):
     path = folder / "plan.json"
     path.write_text(json.dumps(plan))
+    pythons = {name: sys.executable if name == "ours" else args.trl_python for name in args.contenders}
+    if None in pythons.values():
+        sys.exit("give --trl-python, or --contenders ours")
+    runs = {name: [] for name in pythons}
+    for _ in range(args.repeats):  # in turn, so that a slow minute of the machine is everybody's
+        for name, python in pythons.items():
+            runs[name].append(measured([python, __file__, "--contend", name, str(path)]))
     found = {}
-    for name in args.contenders:
-        python = sys.executable if name == "ours" else args.trl_python
-        if python is None:
-            sys.exit("give --trl-python, or --contenders ours")
-        runs = [measured([python, __file__, "--contend", name, str(path)]) for _ in range(args.repeats)]
-        found[name] = max(runs, key=lambda run: run["rate"]) | {"peak": min(run["peak"] for run in runs)}
-        row = found[name]
+    for name, of_one in runs.items():
+        medians = {key: statistics.median(run[key] for run in of_one) for key in ("rate", "cpu", "peak")}
+        found[name] = row = of_one[0] | medians
+        spread = ", ".join(f"{run['rate']:.3f}" for run in of_one)
         extra = f", {row['mfu']:.0%} of the peak model FLOPs" if row.get("mfu") else ""
         estimate = f" (estimated {row['estimate']:.2f})" if "estimate" in row else ""
         print(
             f"  {plan['method']:4} {name:12} {row['rate']:.3f} conversations/s, {row['cpu']:.0f} CPU s,"
             f" {row['peak']:.2f} GB at most{estimate},"
-            f" losses {', '.join(f'{loss:.5f}' for loss in row['losses'])}{extra}",
+            f" losses {', '.join(f'{loss:.5f}' for loss in row['losses'])}{extra}"
+            + (f" (runs: {spread} conversations/s)" if len(of_one) > 1 else ""),
             flush=True,
         )
     for name in found.keys() - {"ours"} if "ours" in found else ():
@@ -245,20 +247,20 @@ def ours(plan, out):
     order = [list(range(len(sequences)))] * plan["steps"]
     cuda = torch.cuda.is_available()
     model, _ = weights.load(
-        Path(plan["backbone"]), attention=packed.register_attention(),
+        Path(plan["backbone"]), attention=packed.register_attention("bfloat16" if cuda else "float32"),
         dtype="float32" if plan["method"] == "full" else "auto",
     )  # fmt: skip
     model = adapters.adapt(model, plan["method"], rank=RANK, seed=0)
     data = trainer.Steps(sequences, order, CONTEXT)
     held = torch.cuda.memory_allocated() if cuda else psutil.Process().memory_info().rss
-    _, estimate = memory.choose(model, row_tokens=data.longest_row())
+    room = memory.choose(model, row_tokens=data.longest_row(), bfloat16=cuda)
     clock = Clock()
     trainer.fit(
         model, data, out=out, learning_rate=2e-5, warmup=0.0, weight_decay=0.0, checkpoint_every=10**6,
-        gradient_checkpointing="auto", seed=0, bfloat16=cuda, advance=lambda tokens: clock.tick(),
+        room=room, seed=0, bfloat16=cuda, advance=lambda tokens: clock.tick(),
     )  # fmt: skip
     losses = [line["loss"] for line in jsonl.read(out / "metrics.jsonl", dict)]
-    return {"losses": losses, **clock.spent, "estimate": (estimate.total + held) / 1e9}
+    return {"losses": losses, **clock.spent, "estimate": (room.needed.total + held) / 1e9}
 
 
 def trl(plan, out, *, tuned):

@@ -122,3 +122,15 @@ def test_bad_input_leaves_no_trace_that_would_refuse_the_mended_one(tmp_path, fl
         run.stage("bake", tmp_path / "o", Bake(), inputs={"flour": flour}, outputs=(), work=complain, resume=False)
     flour.write_text("rye and salt")
     assert not bake(tmp_path / "o", flour=flour).skipped
+
+
+def test_bad_input_found_after_work_was_left_keeps_the_record_of_what_it_was_made_from(tmp_path, flour):
+    def complain():
+        (tmp_path / "o" / "dough").write_text("rye")
+        raise InputError("no salt")
+
+    with pytest.raises(InputError, match="no salt"):
+        run.stage("bake", tmp_path / "o", Bake(), inputs={"flour": flour}, outputs=(), work=complain, resume=False)
+    with pytest.raises(SettingsChangedError, match="heat was 200 and is 250"):
+        bake(tmp_path / "o", Bake(heat=250), flour=flour, resume=True)
+    assert not bake(tmp_path / "o", flour=flour, resume=True).skipped

@@ -37,6 +37,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="[2e-4 LoRA, 2e-5 full]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="conversations per step [128]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="context length [2048]")] = None,
+    row_tokens: Annotated[int | None, typer.Option(help="tokens per packed row; bounds memory [2048]")] = None,
     limit: Annotated[int | None, typer.Option(help="learn from the first N conversations only")] = None,
     learn_ending: Annotated[
         bool, typer.Option("--learn-ending", help="a user model also learns to leave, by an empty turn")
@@ -61,9 +62,9 @@ def train(
         raise InputError("--lora, --qlora and --full exclude each other; give one")
     given = console.given(
         heldout=heldout, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_tokens=max_tokens,
-        limit=limit, seed=seed, lora_rank=lora, method="full" if full else "qlora" if qlora else None, role=role,
-        backbone=backbone, learn_ending=learn_ending, evaluate_every=evaluate_every, report_to=report_to,
-        parallel="fsdp" if fsdp else None, precision=precision,
+        row_tokens=row_tokens, limit=limit, seed=seed, lora_rank=lora, role=role, backbone=backbone,
+        method="full" if full else "qlora" if qlora else None, parallel="fsdp" if fsdp else None, precision=precision,
+        learn_ending=learn_ending, evaluate_every=evaluate_every, report_to=report_to,
     )  # fmt: skip
     settings = console.settings(TrainSettings, data=data, **given)
     if show_mask:

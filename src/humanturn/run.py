@@ -106,6 +106,7 @@ def stage(
                     raise SettingsChangedError(f"{out}: holds an unfinished {name}; add --resume to go on with it")
             else:
                 marks = {key: fingerprint(value) for key, value in inputs.items()}
+            there = _names(out)
             manifest = Manifest(
                 stage=name,
                 status="started",
@@ -118,7 +119,8 @@ def stage(
             try:
                 manifest.result = work()
             except InputError:
-                if previous is None:  # bad input is mended and tried again; the directory must not remember it
+                # Bad input is mended and tried again: the directory must not remember it, unless work is left there.
+                if previous is None and _names(out) == {*there, path.name}:
                     path.unlink()
                 raise
             manifest.status = "done"
@@ -216,6 +218,10 @@ def _refuse_changes(out: Path, previous: Manifest, settings: Settings, marks: di
             f"{out}: holds a {previous.status} {previous.stage} made otherwise: {'; '.join(changed)};"
             " choose another --out, or remove it"
         )
+
+
+def _names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
 
 
 def _intact(out: Path, manifest: Manifest) -> bool:

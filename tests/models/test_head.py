@@ -171,3 +171,6 @@ def test_kinds_of_layers_that_would_mix_conversations_are_refused_by_name():
     config = transformers.Lfm2Config(**SMALL | {"layer_types": ["conv", "full_attention"]})
     with pytest.raises(ModelError, match="lfm2: its layers mix tokens by conv, which cannot be packed yet"):
         packed.refuse_unpackable(config)
+    for config in (transformers.BloomConfig(), transformers.FalconConfig(), transformers.GPTJConfig()):
+        with pytest.raises(ModelError, match=f"{config.model_type}: computes attention by code of its own"):
+            packed.refuse_unpackable(config)

@@ -175,6 +175,12 @@ def test_rows_are_shared_out_whole_once_and_as_evenly_as_can_be(lengths, process
     assert max(loads) - min(loads) <= max(lengths)
 
 
+def test_weights_in_4_bits_are_not_sharded(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="--qlora and --fsdp exclude each other"):
+        train(TrainSettings(data="x", backbone=f"hf:{tiny}", parallel="fsdp", method="qlora"), tmp_path / "o")
+
+
 def test_fsdp_needs_several_processes(tiny, tmp_path):
 
     with pytest.raises(InputError, match="torchrun --nproc-per-node N -m humanturn train"):

@@ -6,11 +6,12 @@ import sys
 
 import pytest
 import torch
+import transformers
 from torch.autograd.graph import saved_tensors_hooks
 
 from humanturn.errors import InputError
 from humanturn.models import packed, weights
-from humanturn.train import memory, recompute
+from humanturn.train import adapters, memory, recompute
 from humanturn.train.trainer import Steps
 
 
@@ -57,9 +58,9 @@ def test_copies_of_weights_in_other_numbers_are_not_counted_for_every_token(mode
 def test_adapters_take_the_memory_of_gradients_and_optimizer_away(model):
     import peft
 
-    whole = memory.choose(model, row_tokens=500)[1]
+    whole = memory.choose(model, row_tokens=500).needed
     adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    lean = memory.choose(adapted, row_tokens=500)[1]
+    lean = memory.choose(adapted, row_tokens=500).needed
     size = sum(p.numel() for p in model.parameters() if p.requires_grad) * 4
     assert lean.gradients == size < whole.gradients / 10
     assert lean.optimizer == 2 * size
@@ -70,14 +71,14 @@ def test_with_little_room_whole_layers_are_computed_again(model, monkeypatch):
     needs = {how: memory.estimate(model, cost, 5000, how).total for how in ("elementwise", "layers")}
     for room, expected in ((needs["elementwise"], "elementwise"), (needs["elementwise"] - 1, "layers")):
         monkeypatch.setattr(memory, "free", lambda _device, room=room: room)
-        assert memory.choose(model, row_tokens=5000)[0] == expected
+        assert memory.choose(model, row_tokens=5000).recompute == expected
 
 
 def test_only_plentiful_memory_is_spent_on_keeping_everything(model, monkeypatch):
     everything = memory.estimate(model, memory.row_cost(model), 5000, "none").total
     for room, expected in ((2 * everything, "none"), (2 * everything - 1, "elementwise")):
         monkeypatch.setattr(memory, "free", lambda _device, room=room: room)
-        assert memory.choose(model, row_tokens=5000)[0] == expected
+        assert memory.choose(model, row_tokens=5000).recompute == expected
 
 
 ALLOCATE = """
@@ -118,7 +119,7 @@ def test_with_too_little_room_the_error_names_the_settings_that_help(model, monk
     with pytest.raises(InputError, match=r"set max_tokens and row_tokens to \d+ or less") as error:
         memory.choose(model, row_tokens=5000)
     advised = int(str(error.value).split("row_tokens to ")[1].split()[0])
-    assert memory.choose(model, row_tokens=advised)[0] == "layers", "the advice holds"
+    assert memory.choose(model, row_tokens=advised).recompute == "layers", "the advice holds"
     monkeypatch.setattr(memory, "free", lambda _device: 1000)
     with pytest.raises(InputError, match=r"train with LoRA \(--lora 16\), or choose a smaller backbone"):
         memory.choose(model, row_tokens=64)
@@ -135,16 +136,40 @@ def test_no_row_is_longer_than_the_bound_that_memory_is_counted_for():
         assert longest <= data.longest_row()
 
 
+@pytest.mark.parametrize("rank", [None, 4, 2 * recompute.NARROW])
 @pytest.mark.parametrize("how", ["elementwise", "layers"])
-def test_recomputing_changes_no_bit_of_the_gradients(tiny, how):
+def test_recomputing_changes_no_bit_of_the_gradients(tiny, how, rank):
     gradients = []
     for way in ("none", how):
         model = weights.load(tiny, attention=packed.register_attention())[0].train()
         recompute.enable(model, way)
+        if rank:
+            model = adapters.adapt(model, "lora", rank=rank, seed=0)
+            torch.manual_seed(1)
+            for name, factor in model.named_parameters():
+                if "lora_B" in name:
+                    torch.nn.init.normal_(factor, std=0.02)
         inputs, targets = packed.model_inputs([memory.probe(model, 200)])
         torch.nn.functional.cross_entropy(model(**inputs).logits[0], targets).backward()
-        gradients.append([p.grad for p in model.parameters()])
+        gradients.append([p.grad for p in model.parameters() if p.requires_grad])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox"])
+def test_layers_are_found_whatever_they_call_their_attention(kind):
+    shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 512}
+    config = transformers.AutoConfig.for_model(kind, **shape)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=packed.register_attention())
+    cost = memory.row_cost(model)
+    assert cost.layers == 3
+    assert cost.layer_inputs == 3 * 32 * 4
+    assert cost.everything > memory.per_token(cost, "elementwise") > memory.per_token(cost, "layers")
+
+
+def test_processes_on_one_machine_share_its_memory(model, monkeypatch):
+    alone = memory.free("cpu")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory.free("cpu") == pytest.approx(alone / 4, rel=0.2)
 
 
 def test_elementwise_recomputing_keeps_no_result_of_an_elementwise_operation(tiny):

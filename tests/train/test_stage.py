@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from humanturn import jsonl, scaffold, template, tokens
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import FormatError, HumanturnError, InputError, SettingsChangedError
 from humanturn.models import head, packed, weights
-from humanturn.train import adapters, recompute
+from humanturn.train import adapters, memory, recompute
 from humanturn.train.masking import mask
 from humanturn.train.stage import TrainSettings, train
 from humanturn.train.trainer import PackedTrainer, Steps
@@ -196,6 +197,32 @@ def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
             (folder / "complete").touch()
     assert newest_checkpoint(tmp_path).name == "checkpoint-10"
     assert not (tmp_path / "checkpoint-15").exists()
+
+
+def test_the_only_step_of_a_short_training_teaches(data, tiny):
+    result = train(settings(data, tiny, epochs=1, batch_size=128), data / "out").result
+    assert result["steps"] == 1
+    assert result["heldout_nll"]["after"] < result["heldout_nll"]["before"]
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_measured(data, tiny, monkeypatch):
+    monkeypatch.setattr(memory, "free", lambda _device: 1000)
+    with pytest.raises(InputError, match="choose a smaller backbone"):
+        train(settings(data, tiny), data / "out")
+    monkeypatch.undo()
+    assert not (data / "out" / "heldout_before.jsonl").exists()
+    train(settings(data, tiny, epochs=1, lora_rank=2), data / "out")
+
+
+def test_sampling_settings_without_sampling_do_not_keep_a_model_from_being_saved(data, tiny, tmp_path):
+    backbone = tmp_path / "sampler"
+    shutil.copytree(tiny, backbone)
+    sampler = {"temperature": 0.9, "top_p": 0.6, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    (backbone / "generation_config.json").write_text(json.dumps(sampler))
+    train(settings(data, backbone, epochs=1), data / "out")
+    kept = json.loads((data / "out" / "generation_config.json").read_text())
+    assert (kept["bos_token_id"], kept["pad_token_id"]) == (1, 2)
+    assert "temperature" not in kept
 
 
 def test_a_diverging_loss_stops_and_says_what_to_do(data, tiny):

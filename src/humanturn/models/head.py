@@ -117,9 +117,14 @@ def _vocabulary(causal: Any) -> int:
 
 
 def outside_backbone(causal: Any) -> list[torch.Tensor]:
-    """What is learned of the head; a weight it shares with the embeddings gets its part of the gradient from both."""
-    head = {id(p) for p in causal.get_output_embeddings().parameters()}
-    inside = {id(p) for p in causal._modules[causal.base_model_prefix].parameters()} - head
+    """What is learned of the head; a weight it shares with the embeddings gets its part of the gradient from both.
+
+    Nothing for a model that does not come apart at its backbone: all of it is learned at once.
+    """
+    head, backbone = causal.get_output_embeddings(), causal._modules.get(causal.base_model_prefix)
+    if head is None or backbone is None:
+        return []
+    inside = {id(p) for p in backbone.parameters()} - {id(p) for p in head.parameters()}
     return [p for p in causal.parameters() if p.requires_grad and id(p) not in inside]
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -69,25 +69,37 @@ def model_inputs(sequences: Sequence[TokenSequence], device: Any = "cpu") -> tup
     return inputs, torch.from_numpy(ids[at]).to(device)
 
 
-def register_attention() -> str:
+def register_attention(precision: Literal["float32", "bfloat16"] = "bfloat16") -> str:
     """Make packed attention known to transformers; returns the name for `attn_implementation`.
 
-    On CUDA it is FlashAttention where that package is installed, else torch's own variable-length attention.
+    On CUDA it is FlashAttention where that package is installed, else torch's own variable-length attention; neither
+    computes in float32.
     """
     import torch
     from transformers import AttentionInterface
     from transformers.utils import is_flash_attn_2_available
 
     AttentionInterface.register(ATTENTION, _attend)
-    return "flash_attention_2" if torch.cuda.is_available() and is_flash_attn_2_available() else ATTENTION
+    flash = precision == "bfloat16" and torch.cuda.is_available() and is_flash_attn_2_available()
+    return "flash_attention_2" if flash else ATTENTION
 
 
 def refuse_unpackable(config: Any) -> None:
     """Refuse architectures in which packed conversations would hear each other, or attention is of another kind.
 
     Raises:
-        ModelError: a layer mixes tokens otherwise than by full or sliding-window attention; names the kinds.
+        ModelError: the model does its attention itself, or a layer mixes tokens otherwise than by full or
+            sliding-window attention; names the kinds.
     """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if kind is not None and not kind.is_backend_compatible():
+        raise ModelError(
+            f"{config.model_type}: computes attention by code of its own, which cannot be packed; choose a backbone"
+            " whose attention transformers lets one exchange"
+        )
+    config = config.get_text_config()
     others = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if others:
         raise ModelError(
@@ -121,7 +133,7 @@ def _attend(
     query, key = query.to(value.dtype), key.to(value.dtype)  # positions were turned in float32 under autocast
     if s_aux is not None:
         raise ModelError("attention sinks cannot be packed yet; choose another backbone")
-    if cu_seq_lens_q is not None and query.is_cuda and softcap is None and query.element_size() == 2:
+    if cu_seq_lens_q is not None and query.is_cuda and softcap is None and not dropout and query.element_size() == 2:
         reach = (sliding_window - 1 if sliding_window else -1, 0)
         return _variable_length(query, key, value, cu_seq_lens_q, max_length_q, scaling, reach)[None], None
     bounds = [0, query.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()

@@ -9,6 +9,7 @@ import msgspec
 
 from humanturn import run, tokens
 from humanturn.errors import ModelError
+from humanturn.models import packed
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +68,13 @@ def load(
 
     Args:
         folder: of a Hugging Face model.
-        attention: an implementation's name.
+        attention: an implementation's name: "sdpa", or what `packed.register_attention` gives.
         device: when not the best one.
         dtype: "auto" is float32 on CPU and bfloat16 on CUDA.
         quantization: what transformers takes as `quantization_config`, on CUDA.
 
     Raises:
-        ModelError: the folder holds no causal language model with safetensors weights.
+        ModelError: the folder holds no causal language model with safetensors weights, or none that can be packed.
     """
     import torch
     import transformers
@@ -89,6 +90,8 @@ def load(
         set_threads()
     transformers.utils.logging.disable_progress_bar()
     try:
+        if attention != "sdpa":
+            packed.refuse_unpackable(transformers.AutoConfig.from_pretrained(str(folder)))
         model = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder),
             dtype=served_dtype() if dtype == "auto" else torch.float32,
@@ -97,6 +100,8 @@ def load(
             quantization_config=quantization,
             device_map={"": torch.cuda.current_device()} if quantization else None,
         )
+    except ModelError:
+        raise
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{folder}: the model cannot be loaded ({said})") from error

@@ -67,8 +67,13 @@ def adapt(model: Any, method: Method, *, rank: int, seed: int) -> Any:
 
 def _adapted(layer: Any, x: Any) -> Any:
     """What PEFT computes, B(A x) · scaling + W x, without two of its passes over a result as wide as the layer."""
+    from humanturn.train import recompute
+
     narrow = layer.lora_A["default"](x) * layer.scaling["default"]
-    return layer.lora_B["default"](narrow).add_(layer.base_layer(x))
+    wide = layer.lora_B["default"](narrow)
+    if layer.r["default"] >= recompute.NARROW:  # then it may be kept for the way back, and must stay as it is
+        return wide + layer.base_layer(x)
+    return wide.add_(layer.base_layer(x))
 
 
 def merge(model: Any, method: Method, backbone: Path) -> Any:
@@ -79,10 +84,10 @@ def merge(model: Any, method: Method, backbone: Path) -> Any:
         return model.merge_and_unload()
     import peft
 
-    from humanturn.models import packed, weights
+    from humanturn.models import weights
 
     learned = peft.get_peft_model_state_dict(model)
-    whole, _ = weights.load(backbone, attention=packed.register_attention())
+    whole, _ = weights.load(backbone, device="cpu")  # the device has room for 4 bits a weight, not for 16
     adapted = peft.get_peft_model(whole, model.peft_config["default"])
     peft.set_peft_model_state_dict(adapted, learned)
     return adapted.merge_and_unload()

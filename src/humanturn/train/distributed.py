@@ -29,6 +29,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def on_this_machine() -> int:
+    """Number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def join() -> None:
     """Join the other processes until this one ends: gloo on CPU, NCCL on CUDA."""
     if world() == 1:

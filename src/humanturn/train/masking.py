@@ -69,7 +69,8 @@ def mask(
     tokens = endings = intents = 0
     for conversation in conversations:
         told = tell(conversation, role, learn_ending=learn_ending, intent_dropped=intent_dropped, seed=seed)
-        sequence, length = encode(tokenizer, told, name=f"{where}: conversation {conversation.id}")
+        sequence = encode(tokenizer, told, name=f"{where}: conversation {conversation.id}")
+        length = len(sequence.ids)
         if length > max_tokens:
             if (turn := _longest_turn(sequence)) > max_tokens:
                 raise FormatError(
@@ -125,12 +126,12 @@ def tell(
     return Told(messages, learned)
 
 
-def encode(tokenizer: Any, told: Told, *, name: str) -> tuple[TokenSequence, int]:
-    """All tokens of the conversation with their mask, and their number."""
+def encode(tokenizer: Any, told: Told, *, name: str) -> TokenSequence:
+    """All tokens of the conversation with their mask."""
     coded = template.encode(tokenizer, told.messages, name=name)
     trained = np.isin(coded.owner, told.learned)
     trained[:1] = False  # nothing stands before the first token to predict it from
-    return TokenSequence(coded.ids, trained), len(coded.ids)
+    return TokenSequence(coded.ids, trained)
 
 
 def _longest_turn(sequence: TokenSequence) -> int:

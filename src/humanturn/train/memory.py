@@ -4,16 +4,18 @@ Bytes per token of a row are counted on a short row, so that they hold for any a
 """
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from humanturn.errors import InputError
 from humanturn.models import head, packed
 from humanturn.models.packed import TokenSequence
+from humanturn.train import distributed
 from humanturn.train.recompute import Recompute, keeps
 
 PROBE_TOKENS = 64, 128
@@ -50,25 +52,42 @@ class RowCost(msgspec.Struct, frozen=True):
     layers: int
 
 
-def choose(model: Any, *, row_tokens: int, wanted: str = "auto") -> tuple[Recompute, Estimate]:
-    """What to compute again, and the memory it takes; with "auto" the quickest way that fits with room to spare.
+class Room(msgspec.Struct, frozen=True):
+    """How a training gets along with the memory there is."""
+
+    recompute: Recompute
+    needed: Estimate | None
+    """None for a sharded model: what it takes is not counted."""
+    plentiful: bool
+    """Whether memory need not be saved."""
+
+
+def choose(
+    model: Any, *, row_tokens: int, wanted: Recompute | Literal["auto"] = "auto", bfloat16: bool = False
+) -> Room:
+    """What to compute again; with "auto" the quickest way that fits with room to spare.
 
     Args:
         model: as it will be trained, adapters and all.
         row_tokens: tokens of the longest row.
         wanted: "auto", or one of `Recompute`.
+        bfloat16: whether products are computed in it.
 
     Raises:
         InputError: it does not fit into the memory that is free; says how much is missing and what to set.
     """
-    cost = row_cost(model)
+    if distributed.is_sharded(model):
+        return Room("elementwise" if wanted == "auto" else wanted, None, plentiful=False)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+        cost = row_cost(model)
     ways: list[Recompute] = [way for way in get_args(Recompute) if wanted in ("auto", way)]
     found = [(way, estimate(model, cost, row_tokens, way)) for way in ways]
     room = free(model.device)
     for way, needed in found:
+        plentiful = 2 * needed.total <= room  # holes between blocks that are kept can double what is taken
         # Keeping everything is a few percent quicker and takes half as much again.
-        if needed.total <= room and ((way, wanted) != ("none", "auto") or plentiful(needed, room)):
-            return way, needed
+        if needed.total <= room and ((way, wanted) != ("none", "auto") or plentiful):
+            return Room(way, needed, plentiful)
     raise InputError(_advice(found[-1][0], found[-1][1], room, row_tokens, cost))
 
 
@@ -81,7 +100,7 @@ def estimate(model: Any, cost: RowCost, row_tokens: int, how: Recompute) -> Esti
     vocabulary = causal.config.get_text_config().vocab_size
     chunk = min(row_tokens, head.chunk_tokens(vocabulary)) * vocabulary * 4
     return Estimate(
-        gradients=size,
+        gradients=size * (2 if distributed.world() > 1 else 1),  # DDP sends copies of them
         optimizer=2 * size,
         activations=int(cost.fixed + row_tokens * per_token(cost, how)),
         logits=2 * chunk + 2 * learned_head,
@@ -97,7 +116,7 @@ def per_token(cost: RowCost, how: Recompute) -> float:
 
 def row_cost(model: Any) -> RowCost:
     """Count what forward passes over two short rows keep; what both keep alike does not grow with the row."""
-    layers = [m for m in model.modules() if hasattr(m, "gradient_checkpointing") and hasattr(m, "self_attn")]
+    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
     was_training = model.training
     model.train()
     (short, short_products), (long, long_products) = (_kept(model, tokens) for tokens in PROBE_TOKENS)
@@ -138,13 +157,8 @@ def probe(model: Any, tokens: int) -> TokenSequence:
     return TokenSequence((at % model.config.get_text_config().vocab_size).astype(np.int32), at == tokens - 1)
 
 
-def plentiful(needed: Estimate, room: int) -> bool:
-    """Whether memory need not be saved: holes between blocks that are kept can double what is taken."""
-    return 2 * needed.total <= room
-
-
 def free(device: Any) -> int:
-    """Bytes that may still be taken on `device`; on CPU also within the limits of a container."""
+    """Bytes that may still be taken on `device`; on CPU within the limits of a container, and shared by processes."""
     if torch.device(device).type == "cuda":
         available, _ = torch.cuda.mem_get_info(device)
         return int(available + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
@@ -158,7 +172,7 @@ def free(device: Any) -> int:
             room = min(room, int(limit) - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         pass  # no such limits here
-    return room
+    return room // distributed.on_this_machine()
 
 
 class _Products(TorchDispatchMode):  # type: ignore[misc]

@@ -9,13 +9,11 @@ import pydantic
 
 from humanturn import __version__, jsonl, progress, run, scaffold
 from humanturn.conversation import Conversation, first_sessions
-from humanturn.errors import FormatError, InputError
+from humanturn.errors import FormatError, InputError, ModelError
 from humanturn.records import StageResult, TurnLikelihood
 
 BEFORE = "heldout_before.jsonl"
 """Likelihoods under the untrained model, kept while training, so that a resumed run does not measure them again."""
-
-MODEL_FILES = ("config.json", "humanturn.json", "heldout.json", "metrics.jsonl")
 
 
 class TrainSettings(run.Settings):
@@ -90,6 +88,8 @@ def train(settings: TrainSettings, out: Path, *, resume: bool = False) -> StageR
             "--fsdp shares a model out among processes; start them with"
             " `torchrun --nproc-per-node N -m humanturn train ...`"
         )
+    if settings.parallel == "fsdp" and settings.method == "qlora":
+        raise InputError("--qlora and --fsdp exclude each other: weights in 4 bits are not sharded")
     if settings.evaluate_every and not settings.heldout:
         raise InputError("--evaluate-every needs conversations to measure on; give --heldout FILE")
     if settings.learn_ending and settings.role != "user":
@@ -98,7 +98,8 @@ def train(settings: TrainSettings, out: Path, *, resume: bool = False) -> StageR
     inputs = {"data": Path(settings.data), "backbone": backbone}
     if settings.heldout:
         inputs["heldout"] = Path(settings.heldout)
-    outputs = (*MODEL_FILES[: 2 + bool(settings.heldout)], "metrics.jsonl", "model.safetensors")
+    measured = ("heldout.json",) if settings.heldout else ()
+    outputs = ("config.json", "humanturn.json", "metrics.jsonl", "model.safetensors", *measured)
 
     def stage(work: distributed.Work) -> StageResult:
         return run.stage("train", out, settings, inputs=inputs, outputs=outputs, work=work, resume=resume)
@@ -132,7 +133,7 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
     import torch
 
     from humanturn.models import packed, weights
-    from humanturn.train import adapters, distributed, masking, measure, packing, trainer
+    from humanturn.train import adapters, distributed, masking, measure, memory, packing, trainer
 
     quantization = adapters.quantization(settings.method)
     conversations = read_conversations(Path(settings.data), settings.limit)
@@ -141,7 +142,7 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
     precision = adapters.precision(settings.precision)
     model, tokenizer = weights.load(
         backbone,
-        attention=packed.register_attention(),
+        attention=packed.register_attention(precision),
         device="cpu" if sharded else None,
         dtype="float32" if precision == "float32" or settings.method == "full" else "auto",
         quantization=quantization,
@@ -169,29 +170,33 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
         with torch.autocast(model.device.type, torch.bfloat16, enabled=cuda and precision == "bfloat16"):
             return measure.score(model, tokenizer, heldout, role=settings.role, label=label)
 
+    steps = trainer.Steps(masked.sequences, order, settings.row_tokens)
+    bfloat16 = precision == "bfloat16"
+    room = memory.choose(
+        model, row_tokens=steps.longest_row(), wanted=settings.gradient_checkpointing, bfloat16=bfloat16
+    )
     before = measure.kept(out / BEFORE, lambda: likelihood("heldout before")) if heldout else []
     trained = sum(int(s.trained.sum()) for s in masked.sequences)
     per_run = sum(int(masked.sequences[i].trained.sum()) for step in order for i in step)
     with progress.bar(f"train {settings.role}", per_run, "tokens") as advance:
         model = trainer.fit(
             model,
-            trainer.Steps(masked.sequences, order, settings.row_tokens),
+            steps,
             out=out,
             learning_rate=settings.learning_rate or (2e-5 if settings.method == "full" else 2e-4),
             warmup=settings.warmup,
             weight_decay=settings.weight_decay,
             checkpoint_every=settings.checkpoint_every,
-            gradient_checkpointing=settings.gradient_checkpointing,
+            room=room,
             seed=settings.seed,
-            bfloat16=precision == "bfloat16",
+            bfloat16=bfloat16,
             advance=advance,
             evaluate_every=settings.evaluate_every,
             evaluate=lambda: measure.now(likelihood("heldout now"), settings.role),
             report_to=settings.report_to,
         )
-    model = model if sharded else _whole(model, settings, backbone)
     after = likelihood("heldout after") if heldout else []
-    model = _whole(model, settings, backbone) if sharded else model
+    model = _whole(model, settings, backbone)
     summary: dict[str, Any] = {
         "role": settings.role,
         "conversations": len(conversations),
@@ -251,9 +256,10 @@ def _whole(model: Any, settings: TrainSettings, backbone: Path) -> Any:
         state = distributed.gather(model)
         if distributed.rank():
             return model
-        fresh, _ = weights.load(backbone, device="cpu")
+        fresh, _ = weights.load(backbone, device="cpu", dtype="float32")
         model = adapters.adapt(fresh, settings.method, rank=settings.lora_rank, seed=settings.seed)
-        model.load_state_dict(state, strict=False)
+        if unknown := model.load_state_dict(state, strict=False).unexpected_keys:
+            raise ModelError(f"{backbone}: the trained weights do not fit its own ({', '.join(unknown[:3])} ...)")
     return adapters.merge(model, settings.method, backbone).to(weights.served_dtype())
 
 
@@ -263,7 +269,7 @@ def _save(model: Any, tokenizer: Any, settings: TrainSettings, summary: dict[str
     from humanturn.models import weights
     from humanturn.train import card, curve, saving
 
-    model.generation_config.eos_token_id = template.stop_ids(tokenizer)
+    model.generation_config = _generation(model.generation_config, template.stop_ids(tokenizer))
     mine = weights.Card(
         role=settings.role,
         backbone=settings.backbone,
@@ -280,3 +286,17 @@ def _save(model: Any, tokenizer: Any, settings: TrainSettings, summary: dict[str
         (draft / "README.md").write_text(card.text(mine, settings, summary), encoding="utf-8")
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     (out / BEFORE).unlink(missing_ok=True)
+
+
+def _generation(given: Any, stops: list[int]) -> Any:
+    """The backbone's generation config with the trained model's stop tokens."""
+    import transformers
+
+    given.eos_token_id = stops
+    try:
+        given.validate(strict=True)
+    except ValueError:  # some published ones sample without sampling, which transformers saves only unchanged
+        return transformers.GenerationConfig(
+            bos_token_id=given.bos_token_id, pad_token_id=given.pad_token_id, eos_token_id=stops
+        )
+    return given

@@ -8,7 +8,7 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,7 +130,7 @@ def fit(
     warmup: float,
     weight_decay: float,
     checkpoint_every: int,
-    gradient_checkpointing: Literal["auto"] | recompute.Recompute,
+    room: memory.Room,
     seed: int,
     bfloat16: bool = False,
     advance: Callable[[float], None],
@@ -141,7 +141,6 @@ def fit(
     """Train `model` on `data`, going on from the newest whole checkpoint under `out/checkpoints`; return the model.
 
     Raises:
-        InputError: it does not fit into memory; says what to set.
         Diverged: the loss or the gradient became NaN or infinite, or the loss climbs.
         HumanturnError: a checkpoint finds no room on the disk.
     """
@@ -154,51 +153,44 @@ def fit(
     distributed.wait()
     advance(sum(trained[:done]))
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    packed.refuse_unpackable(causal.config.get_text_config())
     head.teach_losses(causal)
-    freed: contextlib.AbstractContextManager[None]
-    if distributed.is_sharded(model):  # its memory is not that of one process
-        how = "elementwise" if gradient_checkpointing == "auto" else gradient_checkpointing
-        freed = contextlib.nullcontext()
-    else:
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
-            how, needed = memory.choose(model, row_tokens=data.longest_row(), wanted=gradient_checkpointing)
-        freed = allocation.blocks(reused=memory.plentiful(needed, memory.free(model.device)))
-    recompute.enable(causal, how)
+    recompute.enable(causal, room.recompute)
     told = trackers.callbacks(report_to, out) if distributed.rank() == 0 else []
+    args = transformers.TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=len(data),
+        per_device_train_batch_size=1,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        learning_rate=learning_rate,
+        warmup_steps=int(warmup * len(data)),
+        lr_scheduler_type="cosine",
+        weight_decay=weight_decay,
+        max_grad_norm=1.0,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        save_strategy="steps",
+        save_steps=checkpoint_every,
+        save_total_limit=2,
+        logging_steps=1,
+        seed=seed,
+        use_cpu=not torch.cuda.is_available(),  # otherwise torchrun's processes go unnoticed
+        ddp_find_unused_parameters=False,
+        bf16=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+    args._n_gpu = min(1, args.n_gpu)  # nn.DataParallel would cut rows apart; several devices take torchrun
     trainer = (ShardedTrainer if distributed.is_sharded(model) else PackedTrainer)(
         model=model,
         bfloat16=bfloat16,
-        args=transformers.TrainingArguments(
-            output_dir=str(checkpoints),
-            max_steps=len(data),
-            per_device_train_batch_size=1,
-            train_sampling_strategy="sequential",
-            remove_unused_columns=False,
-            learning_rate=learning_rate,
-            warmup_steps=math.ceil(warmup * len(data)),
-            lr_scheduler_type="cosine",
-            weight_decay=weight_decay,
-            max_grad_norm=1.0,
-            dataloader_pin_memory=torch.cuda.is_available(),
-            save_strategy="steps",
-            save_steps=checkpoint_every,
-            save_total_limit=2,
-            logging_steps=1,
-            seed=seed,
-            use_cpu=not torch.cuda.is_available(),  # otherwise torchrun's processes go unnoticed
-            ddp_find_unused_parameters=False,
-            bf16=False,
-            disable_tqdm=True,
-            report_to="none",
-        ),
+        args=args,
         train_dataset=data,
         data_collator=lambda items: items[0],
         callbacks=[watch.Evaluate(evaluate_every, evaluate), *told, watch.Watch(metrics, trained, advance)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     if done < len(data):
-        with freed, saving.explained(out):
+        with allocation.blocks(reused=room.plentiful), saving.explained(out):
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     elif newest:
         trainer._load_from_checkpoint(str(newest))
