@@ -1,15 +1,14 @@
 """The train stage: data and a backbone in, a model folder that transformers and vLLM load out."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from humanturn import __version__, jsonl, progress, run, scaffold
+from humanturn import jsonl, progress, run, scaffold
 from humanturn.conversation import Conversation, first_sessions
-from humanturn.errors import FormatError, InputError, ModelError
+from humanturn.errors import FormatError, InputError
 from humanturn.records import StageResult, TurnLikelihood
 
 BEFORE = "heldout_before.jsonl"
@@ -133,7 +132,7 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
     import torch
 
     from humanturn.models import packed, weights
-    from humanturn.train import adapters, distributed, masking, measure, memory, packing, trainer
+    from humanturn.train import adapters, distributed, finished, masking, measure, memory, packing, trainer
 
     quantization = adapters.quantization(settings.method)
     conversations = read_conversations(Path(settings.data), settings.limit)
@@ -196,7 +195,7 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
             report_to=settings.report_to,
         )
     after = likelihood("heldout after") if heldout else []
-    model = _whole(model, settings, backbone)
+    model = finished.whole(model, settings, backbone)
     summary: dict[str, Any] = {
         "role": settings.role,
         "conversations": len(conversations),
@@ -216,7 +215,8 @@ def _train(settings: TrainSettings, backbone: Path, out: Path) -> dict[str, Any]
     if distributed.rank() == 0:
         if heldout:
             jsonl.write_json(out / "heldout.json", {"before": before, "after": after})
-        _save(model, tokenizer, settings, summary, out)
+        finished.save(model, tokenizer, settings, summary, out)
+        (out / BEFORE).unlink(missing_ok=True)
     return summary
 
 
@@ -245,58 +245,3 @@ def _heldout(settings: TrainSettings) -> list[Conversation]:
 
 def _per_token(rows: Sequence[TurnLikelihood]) -> float:
     return sum(row.nll for row in rows) / sum(row.tokens for row in rows)
-
-
-def _whole(model: Any, settings: TrainSettings, backbone: Path) -> Any:
-    """The trained model as one piece, its adapters merged; of a sharded one, only the first process gets it."""
-    from humanturn.models import weights
-    from humanturn.train import adapters, distributed
-
-    if distributed.is_sharded(model):
-        state = distributed.gather(model)
-        if distributed.rank():
-            return model
-        fresh, _ = weights.load(backbone, device="cpu", dtype="float32")
-        model = adapters.adapt(fresh, settings.method, rank=settings.lora_rank, seed=settings.seed)
-        if unknown := model.load_state_dict(state, strict=False).unexpected_keys:
-            raise ModelError(f"{backbone}: the trained weights do not fit its own ({', '.join(unknown[:3])} ...)")
-    return adapters.merge(model, settings.method, backbone).to(weights.served_dtype())
-
-
-def _save(model: Any, tokenizer: Any, settings: TrainSettings, summary: dict[str, Any], out: Path) -> None:
-    """Write the model folder; `config.json` comes last, so a folder that has one is whole."""
-    from humanturn import template
-    from humanturn.models import weights
-    from humanturn.train import card, curve, saving
-
-    model.generation_config = _generation(model.generation_config, template.stop_ids(tokenizer))
-    mine = weights.Card(
-        role=settings.role,
-        backbone=settings.backbone,
-        max_tokens=settings.max_tokens,
-        data_sha256=run.fingerprint(Path(settings.data)).sha256,
-        humanturn=__version__,
-        learned_ending=settings.learn_ending,
-    )
-    with saving.model_folder(out) as draft:
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        jsonl.write_json(draft / "humanturn.json", mine)
-        curve.draw(out / "metrics.jsonl", draft / "loss.svg", **summary.get("heldout_nll", {}))
-        (draft / "README.md").write_text(card.text(mine, settings, summary), encoding="utf-8")
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    (out / BEFORE).unlink(missing_ok=True)
-
-
-def _generation(given: Any, stops: list[int]) -> Any:
-    """The backbone's generation config with the trained model's stop tokens."""
-    import transformers
-
-    given.eos_token_id = stops
-    try:
-        given.validate(strict=True)
-    except ValueError:  # some published ones sample without sampling, which transformers saves only unchanged
-        return transformers.GenerationConfig(
-            bos_token_id=given.bos_token_id, pad_token_id=given.pad_token_id, eos_token_id=stops
-        )
-    return given
