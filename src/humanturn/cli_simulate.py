@@ -80,7 +80,7 @@ def simulate(
         concurrency=concurrency, seed=seed, budget=budget, format=form, prices=console.prices(price or []),
     )  # fmt: skip
     settings = console.settings(SimulateSettings, user=user, assistant=assistant, count=count, **given)
-    console.say("simulate", work(settings, out, resume=resume))
+    console.say("simulate", work(settings, out, resume=resume, retry_failed=resume))
 
 
 def _say_status(out: Path) -> None:

@@ -55,6 +55,11 @@ class EndpointError(HumanturnError):
         self.perhaps_paid = perhaps_paid
         """True when the server may charge for it: it took the request, and no whole reply arrived."""
 
+    @property
+    def of_request(self) -> bool:
+        """True when it speaks of this one request (too long, filtered, malformed) and not of the endpoint."""
+        return not self.passing and self.status in (400, 413, 422)
+
 
 class BudgetReachedError(HumanturnError):
     """A cap on tokens or money was reached; what is finished is kept."""

@@ -70,6 +70,7 @@ def stage(
     outputs: tuple[str, ...],
     work: Callable[[], dict[str, Any]],
     resume: bool,
+    unfinished: Callable[[dict[str, Any]], bool] = lambda result: False,
 ) -> StageResult:
     """Do `work` in `out` unless it is done there already.
 
@@ -81,6 +82,7 @@ def stage(
         outputs: files (or folders) the work leaves in `out`; when one is gone the work is done again.
         work: does it, and returns the summary to store; finds its own unfinished output when resuming.
         resume: go on with unfinished output; without it, unfinished output is refused.
+        unfinished: whether a result that is there leaves something to be done after all.
 
     Raises:
         SettingsChangedError: `out` holds work with other settings or inputs, or unfinished work without `resume`.
@@ -100,7 +102,7 @@ def stage(
                     raise SettingsChangedError(f"{out}: holds the output of {previous.stage}; choose another --out")
                 marks = {key: fingerprint(value, previous.inputs.get(key)) for key, value in inputs.items()}
                 _refuse_changes(out, previous, settings, marks)
-                if previous.status == "done" and _intact(out, previous):
+                if previous.status == "done" and _intact(out, previous) and not unfinished(previous.result):
                     return StageResult(name, previous.result, True, time.monotonic() - began)
                 if previous.status == "started" and not resume:
                     raise SettingsChangedError(f"{out}: holds an unfinished {name}; add --resume to go on with it")

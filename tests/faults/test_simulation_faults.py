@@ -54,6 +54,21 @@ def test_a_conversation_that_is_refused_is_recorded_with_its_cause_and_goes_on_w
         ((cause, times),) = result["errors"].items()
         assert "HTTP 400" in cause
         assert times == 1
+        assert simulate(settings(server, smollm2), tmp_path / "torn", resume=True).skipped
+        again = simulate(settings(server, smollm2), tmp_path / "torn", resume=True, retry_failed=True).result
+        assert again["jobs"] == {"done": 11, "failed": 1}, "what is refused still keeps nobody else from ending well"
+        server.refused = None
+        mended = simulate(settings(server, smollm2), tmp_path / "torn", resume=True, retry_failed=True).result
+        assert mended["jobs"] == {"done": 12}
+    assert talks(tmp_path / "torn") == talks(tmp_path / "whole")
+
+
+def test_requests_refused_one_by_one_end_no_run_even_with_a_single_conversation_at_a_time(tmp_path, smollm2):
+    with chat_server() as server:
+        simulate(settings(server, smollm2), tmp_path / "whole")
+        server.refused = talks(tmp_path / "whole")[0].messages[2].content
+        result = simulate(settings(server, smollm2, concurrency=1), tmp_path / "torn").result
+    assert result["jobs"] == {"done": 11, "failed": 1}
 
 
 @pytest.mark.parametrize("concurrency", [1, 12])

@@ -207,11 +207,15 @@ def test_linear_layers_that_multiply_from_the_other_side_give_the_same(tiny, ref
             assert torch.allclose(quick(ids).logits, reference(ids).logits, atol=1e-5)
 
 
+ROPE = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
 ARCHITECTURES = {
     "sliding windows": ("Mistral", {"sliding_window": 9}, PackedReader),
     "windows in some layers": ("Gemma3", {"sliding_window": 9, "head_dim": 16}, PackedReader),
     "biases": ("Qwen2", {}, PackedReader),
     "learned positions": ("GPT2", {}, PackedReader),
+    "positions turned by length": (
+        "Llama", {"max_position_embeddings": 16, "rope_parameters": ROPE}, PlainReader,
+    ),
     "soft-capped scores": ("Gemma2", {"sliding_window": 9, "head_dim": 16}, PlainReader),
     "attention sinks": ("GptOss", {"sliding_window": 9, "head_dim": 16, "num_local_experts": 4}, PlainReader),
     "a state space": ("Mamba", {"state_size": 4}, PlainReader),

@@ -38,6 +38,21 @@ def test_who_came_first_is_served_first():
     assert asyncio.run(come()) == ["a", "b", "c", "d"]
 
 
+def test_who_gives_up_at_the_head_of_the_line_lets_the_next_one_through():
+    class Narrow(Room):
+        def admit(self, who):
+            return None if who == "stout" else super().admit(who)
+
+    async def come():
+        room = Narrow(1)
+        stout, thin = (asyncio.create_task(room.line.join(name)) for name in ("stout", "thin"))
+        await asyncio.sleep(0)
+        stout.cancel()
+        return await asyncio.wait_for(thin, 5)
+
+    assert asyncio.run(come()) == "thin"
+
+
 def test_who_gives_up_waiting_takes_no_place_and_who_is_called_in_that_moment_gives_it_back():
     async def come():
         room = Room(1)

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from humanturn.conversation import Turn
+from humanturn.errors import EndpointError
 from humanturn.models import pieces, spec, worker
 from humanturn.models.model import Sampling
 from humanturn.records import Reply
@@ -56,6 +57,21 @@ def test_a_stop_string_stops_the_writing_itself(tiny):
     assert cut.finish_reason == "stop"
     assert cut.completion_tokens < 30 < free.completion_tokens
     assert "".join(said).strip() == last.text == cut.text
+
+
+def test_no_token_is_read_or_written_beyond_the_models_context(tiny):
+    """`tiny` has 1,024 positions."""
+    long = [Turn("user", "bread " * 990)]
+
+    async def write(model):
+        reply = await model.reply(long, sampling=LONG, seed=3)
+        assert reply.prompt_tokens + reply.completion_tokens <= 1024
+        assert reply.prompt_tokens + LONG.max_tokens > 1024
+        with pytest.raises(EndpointError, match=r"leave no room in a context of 1,024") as error:
+            await model.reply([Turn("user", "bread " * 1100)], sampling=LONG, seed=3)
+        assert error.value.of_request
+
+    run(tiny, write)
 
 
 def test_giving_up_on_a_reply_or_a_stream_frees_its_place_and_disturbs_nobody(tiny):

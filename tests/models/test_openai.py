@@ -9,6 +9,7 @@ import pytest
 from chat_server import chat_server
 from humanturn.conversation import Turn
 from humanturn.errors import EndpointError
+from humanturn.models import completion
 from humanturn.models.model import Sampling
 from humanturn.models.openai import OpenAIModel
 from humanturn.models.streaming import stream
@@ -96,3 +97,17 @@ def test_a_stream_that_fails_in_the_middle_says_how_and_that_it_may_cost(data, s
 def test_what_the_server_refuses_is_refused_before_the_first_piece():
     with chat_server(refused="egg") as server, pytest.raises(EndpointError, match="HTTP 400"):
         heard(server.url)
+
+
+@pytest.mark.parametrize(("finish", "kept"), [("stop", "stop"), (None, "stop"), ("content_filter", "length")])
+def test_a_turn_is_cut_when_the_server_says_so_and_not_because_it_keeps_its_usage_to_itself(finish, kept):
+    asked = [Turn("user", "hello")]
+    found = completion.reply("m", "é" * 300, finish, None, asked, Sampling(max_tokens=256), 0.0)
+    assert (found.finish_reason, found.completion_tokens) == (kept, 600)
+
+
+def test_a_server_that_breaks_off_may_be_asked_again():
+    with pytest.raises(EndpointError, match=r"broke off while it wrote \(error\)") as error:
+        completion.reply("m", "half a", "error", None, [Turn("user", "hello")], Sampling(), 0.0)
+    assert error.value.passing
+    assert error.value.perhaps_paid

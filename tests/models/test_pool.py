@@ -9,9 +9,12 @@ import yaml
 from chat_server import chat_server
 from humanturn.conversation import Turn
 from humanturn.errors import EndpointError, ModelError
-from humanturn.models import pool, spec
+from humanturn.models import endpoint, pool, spec
+from humanturn.models.endpoint import Endpoint
 from humanturn.models.model import Sampling
 from humanturn.models.patience import ask
+from humanturn.models.pool import Pool
+from humanturn.records import Reply
 
 SAMPLING = Sampling(max_tokens=64)
 DEAD = "openai:m@http://127.0.0.1:9/v1"
@@ -81,6 +84,77 @@ def test_a_hedged_request_takes_the_first_reply_of_two(tmp_path):
         _, given = replies(written(tmp_path / "p.yaml", *ends, hedge_after=0.05), 3, at_once=False)
         assert given == {quick.spec: 3}
         assert slow.requests
+
+
+class Told:
+    """A model that does at each call what the test says."""
+
+    def __init__(self, name, *does):
+        self.name, self.does, self.asked = name, list(does), 0
+
+    async def reply(self, messages, *, sampling, seed):
+        self.asked += 1
+        does = self.does.pop(0) if self.does else None
+        if isinstance(does, asyncio.Event):
+            await does.wait()
+        elif does is not None:
+            raise does
+        return Reply("ok", self.name, 1, 1, "stop")
+
+    async def close(self):
+        pass
+
+
+def refused(status, **more):
+    return EndpointError(f"HTTP {status}", passing=True, status=status, **more)
+
+
+async def asked(model, times=1, retries=6):
+    calls = [ask(model, [Turn("user", "hello")], SAMPLING, n, retries=retries) for n in range(times)]
+    return await asyncio.wait_for(asyncio.gather(*calls), 30)
+
+
+def test_a_429_after_a_rest_is_waited_for_and_costs_no_retries(monkeypatch):
+    monkeypatch.setattr(endpoint, "FIRST_REST_S", 0.05)
+    model = Told("m", *[refused(503)] * endpoint.TRIP, refused(429, retry_after=0.3))
+    found = asyncio.run(asked(Pool("m", [Endpoint(model)]), times=endpoint.TRIP, retries=2))
+    assert len(found) == endpoint.TRIP
+    assert model.asked == 2 * endpoint.TRIP + 1
+
+
+def test_of_two_replies_in_the_same_moment_the_one_that_nobody_gets_is_told():
+    async def both():
+        now = asyncio.Event()
+        spare = []
+        one, other = Told("one", now), Told("other", now)
+        hedged = Pool("p", [Endpoint(one), Endpoint(other)], 0.01, spare.append)
+        asyncio.get_running_loop().call_later(0.1, now.set)
+        (reply,) = await asked(hedged)
+        return one.asked, other.asked, {reply.model, *(unused.model for unused in spare)}, len(spare)
+
+    assert asyncio.run(both()) == (1, 1, {"one", "other"}, 1)
+
+
+def test_a_quick_reply_is_not_hedged_and_not_told_twice():
+    spare = []
+    hedged = Pool("p", [Endpoint(Told("one")), Endpoint(Told("other"))], 1.0, spare.append)
+    assert len(asyncio.run(asked(hedged, 4))) == 4
+    assert not spare
+
+
+def test_hedges_that_find_no_place_stand_in_nobodys_way():
+    async def crowd():
+        hung = asyncio.Event()
+        wide, narrow = Told("wide", *[hung] * 10), Told("narrow", *[hung] * 20)
+        hedged = Pool("p", [Endpoint(wide, concurrency=20, weight=20), Endpoint(narrow, concurrency=1)], 0.02)
+        waiting = [asyncio.create_task(asked(hedged)) for _ in range(11)]
+        await asyncio.sleep(0.1)
+        (quick,) = await asyncio.wait_for(asked(hedged), 5)
+        hung.set()
+        await asyncio.gather(*waiting)
+        return quick.model
+
+    assert asyncio.run(crowd()) == "wide"
 
 
 def test_a_pool_serves_wherever_a_spec_is_taken(tmp_path):

@@ -124,3 +124,9 @@ def test_an_empty_script_is_refused(tmp_path):
     (tmp_path / "s.jsonl").write_text("")
     with pytest.raises(HumanturnError, match="holds no conversation"):
         spec.load(f"scripted:{tmp_path / 's.jsonl'}")
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated():
+    with pytest.raises(ModelError, match="takes no password") as error:
+        spec.load("openai:m@https://me:hush@host/v1")
+    assert "hush" not in str(error.value)

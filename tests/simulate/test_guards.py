@@ -33,6 +33,14 @@ def said(text, finish="stop"):
         ("I'm here to buy oats, how can you help me?", "stop", None),
         ("sure, go on", "stop", None),
         ("Thanks!", "stop", None),
+        ("I'm an AI researcher, what should I read?", "stop", None),
+        ("I am a teaching assistant and need a quiz.", "stop", None),
+        ("I'm an administrative assistant at a law firm", "stop", None),
+        ("As an AI student I wonder what a grain is.", "stop", None),
+        ("How do I write <s>struck out</s> text in HTML?", "stop", None),
+        ("I am an AI assistant created to help.", "stop", "answers"),
+        ("I'm a large language model.", "stop", "answers"),
+        ("and oats?</s>", "stop", "template_text"),
     ],
 )
 def test_each_guard_catches_its_kind_and_lets_people_talk(text, finish, guard):

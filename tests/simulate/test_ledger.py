@@ -107,6 +107,14 @@ def test_a_server_that_adds_more_to_prompts_than_was_held_back_gets_more_room():
     assert asyncio.run(twice()).prompt_tokens == most_tokens(ASKED) + 50
 
 
+def test_room_for_a_servers_template_is_what_one_call_came_to_however_many_were_under_way():
+    book = ledger(10**6)
+    model = Model(uses=lambda: (most_tokens(ASKED) + 1000, 1))
+    said = asyncio.run(ask_many(book.counted(model), 300))
+    assert all(isinstance(one, Reply) for one in said)
+    assert asyncio.run(book.hold(model.name, ASKED, SAMPLING)).prompt_tokens == most_tokens(ASKED) + 1000
+
+
 def test_a_stopped_ledger_lets_calls_under_way_finish_and_none_begin():
     book, model = ledger(None), Model()
 

@@ -48,6 +48,11 @@ class _Chunk(msgspec.Struct):
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
+CUT = {"length", "max_tokens", "model_length", "content_filter"}
+"""Reasons to finish that leave a turn without its end."""
+BROKEN_OFF = {"error", "abort"}
+"""Reasons that are failures."""
+
 
 def request(model: str, messages: Sequence[Turn], sampling: Sampling, seed: int) -> dict[str, Any]:
     """The body of a request."""
@@ -106,14 +111,20 @@ def reply(
 
     A server that writes more than it was asked for has not ended its turn, whatever it says. One that does not tell its
     usage is counted at the most it can have been, so that caps hold.
+
+    Raises:
+        EndpointError: it broke off.
     """
+    if finish in BROKEN_OFF:
+        raise EndpointError(f"{name}: broke off while it wrote ({finish})", passing=True, perhaps_paid=True)
     text, usage = text.strip(), usage or _Usage()
     written = len(text.encode()) if usage.completion_tokens is None else usage.completion_tokens
+    cut = finish in CUT or (usage.completion_tokens or 0) > sampling.max_tokens
     return Reply(
         text=text,
         model=name,
         prompt_tokens=most_tokens(messages) if usage.prompt_tokens is None else usage.prompt_tokens,
         completion_tokens=written,
-        finish_reason="length" if written > sampling.max_tokens else finish or "stop",
+        finish_reason="length" if cut else "stop",
         seconds=round(time.monotonic() - began, 3),
     )

@@ -39,6 +39,8 @@ class Line(Generic[Who, Place]):
         except asyncio.CancelledError:
             if called.done() and not called.cancelled() and called.exception() is None:
                 self._leave(called.result())
+            else:
+                self.move_up()  # who gave up may have stood in everybody's way
             raise
 
     def move_up(self) -> None:

@@ -6,8 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from humanturn import template
 from humanturn.conversation import Turn
+from humanturn.errors import EndpointError
 from humanturn.models import pieces, worker
 from humanturn.models.generate import Request
 from humanturn.models.model import Sampling
@@ -65,7 +68,13 @@ class LocalModel:
     ) -> AsyncGenerator[tuple[Loaded, Ticket], None]:
         """A turn in the making, which ends with the block."""
         loaded = await worker.load(self.folder, self)
-        ticket = Ticket(Request(template.prompt_ids(loaded.tokenizer, messages), sampling, seed), on_growth)
+        prompt = template.prompt_ids(loaded.tokenizer, messages)
+        room = sampling.max_tokens if loaded.context is None else loaded.context - len(prompt)
+        if room < 1:
+            said = f"{self.name}: {len(prompt):,} tokens to read leave no room in a context of {loaded.context:,}"
+            raise EndpointError(said, status=413)
+        sampling = msgspec.structs.replace(sampling, max_tokens=min(sampling.max_tokens, room))
+        ticket = Ticket(Request(prompt, sampling, seed), on_growth)
         try:
             worker.hand_over(loaded, ticket)
             yield loaded, ticket

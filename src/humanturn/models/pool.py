@@ -79,7 +79,11 @@ def members(spec: str) -> tuple[Member, ...]:
 
 
 def load(
-    spec: str, *, timeout_s: float | None = None, around: Callable[[ChatModel], ChatModel] = lambda model: model
+    spec: str,
+    *,
+    timeout_s: float | None = None,
+    around: Callable[[ChatModel], ChatModel] = lambda model: model,
+    unused: Callable[[Reply], None] = lambda reply: None,
 ) -> ChatModel:
     """The model that `spec` names, with limits, rests and breakers where it is an endpoint or a pool of them.
 
@@ -87,6 +91,7 @@ def load(
         spec: any SPEC.
         timeout_s: seconds after which a request to an endpoint is given up.
         around: put around the model of each endpoint; what counts calls goes here.
+        unused: told of a whole reply that nobody gets, as another endpoint gave one in the same moment.
 
     Raises:
         ModelError: the SPEC or its pool file is malformed, or names no usable model.
@@ -98,7 +103,7 @@ def load(
         return around(specs.load(spec))
     limits = [member.model_dump(exclude={"spec", "key"}) for member in found]
     models = [around(specs.load(member.spec, key=member.key, timeout_s=timeout_s)) for member in found]
-    return Pool(spec, [Endpoint(m, **limit) for m, limit in zip(models, limits, strict=True)], hedge_after)
+    return Pool(spec, [Endpoint(m, **limit) for m, limit in zip(models, limits, strict=True)], hedge_after, unused)
 
 
 _Asked = tuple[float, set[Endpoint]]
@@ -108,8 +113,14 @@ _Asked = tuple[float, set[Endpoint]]
 class Pool:
     """The model that several endpoints serve; a reply names the one that gave it."""
 
-    def __init__(self, name: str, endpoints: Sequence[Endpoint], hedge_after_s: float | None = None) -> None:
-        self.name, self.endpoints, self.hedge_after_s = name, endpoints, hedge_after_s
+    def __init__(
+        self,
+        name: str,
+        endpoints: Sequence[Endpoint],
+        hedge_after_s: float | None = None,
+        unused: Callable[[Reply], None] = lambda reply: None,
+    ) -> None:
+        self.name, self.endpoints, self.hedge_after_s, self._unused = name, endpoints, hedge_after_s, unused
         self._line: Line[_Asked, Endpoint] = Line(self._admit, self._left)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -121,13 +132,20 @@ class Pool:
                 where another try finds its place in line by itself.
         """
         at_it = set[Endpoint]()
+        tokens = most_tokens(messages) / BYTES_PER_TOKEN + sampling.max_tokens
 
-        def ask() -> Coroutine[Any, Any, Reply]:
-            return self._ask(messages, sampling, seed, at_it)
+        async def ask() -> Reply:
+            endpoint = await self._line.join((tokens, at_it))
+            at_it.add(endpoint)
+            return await self._asked(endpoint, tokens, messages, sampling, seed)
+
+        async def ask_another() -> Reply | None:
+            endpoint = None if self._line else self._free(tokens, at_it, time.monotonic())
+            return await self._asked(endpoint, tokens, messages, sampling, seed) if endpoint else None
 
         if self.hedge_after_s is None:
             return await ask()
-        return await _first_of(ask, self.hedge_after_s, lambda: self._free_beside(at_it))
+        return await _first_of(ask, ask_another, self.hedge_after_s, self._unused)
 
     async def close(self) -> None:
         """Close every endpoint."""
@@ -136,10 +154,10 @@ class Pool:
         for endpoint in self.endpoints:
             await endpoint.model.close()
 
-    async def _ask(self, messages: Sequence[Turn], sampling: Sampling, seed: int, at_it: set[Endpoint]) -> Reply:
-        tokens = most_tokens(messages) / BYTES_PER_TOKEN + sampling.max_tokens
-        endpoint = await self._line.join((tokens, at_it))
-        at_it.add(endpoint)
+    async def _asked(
+        self, endpoint: Endpoint, tokens: float, messages: Sequence[Turn], sampling: Sampling, seed: int
+    ) -> Reply:
+        """The reply of an endpoint that has a place for it."""
         used = 0
         try:
             reply = await endpoint.model.reply(messages, sampling=sampling, seed=seed)
@@ -159,13 +177,10 @@ class Pool:
     def _admit(self, asked: _Asked) -> Endpoint | None:
         tokens, at_it = asked
         now = time.monotonic()
-        waits = {e: e.wait(tokens, now) for e in self.endpoints if e not in at_it}
-        free = [endpoint for endpoint, wait in waits.items() if wait <= 0]
-        if free:
-            chosen = min(free, key=Endpoint.load)
-            chosen.begin(tokens)
+        if chosen := self._free(tokens, at_it, now):
             return chosen
-        broken = [e.broken for e in waits if e.broken and not e.probing]
+        waits = {e: e.wait(tokens, now) for e in self.endpoints if e not in at_it}
+        broken = [e.broken for e in waits if e.broken and e.broken.until > now and not e.probing]
         if len(broken) == len(waits):
             first = min(broken, key=lambda resting: resting.until)
             rest = first.until - now
@@ -187,25 +202,45 @@ class Pool:
         endpoint.leave(0.0)
         self._line.move_up()
 
-    def _free_beside(self, at_it: set[Endpoint]) -> bool:
-        now = time.monotonic()
-        return not self._line and any(e.wait(0.0, now) <= 0 for e in self.endpoints if e not in at_it)
+    def _free(self, tokens: float, at_it: set[Endpoint], now: float) -> Endpoint | None:
+        """An endpoint that can be asked at once; it counts as asked from here on."""
+        free = [e for e in self.endpoints if e not in at_it and e.wait(tokens, now) <= 0]
+        if not free:
+            return None
+        chosen = min(free, key=Endpoint.load)
+        chosen.begin(tokens)
+        return chosen
 
 
-async def _first_of(ask: Callable[[], Coroutine[Any, Any, Reply]], after_s: float, free: Callable[[], bool]) -> Reply:
+async def _first_of(
+    ask: Callable[[], Coroutine[Any, Any, Reply]],
+    ask_another: Callable[[], Coroutine[Any, Any, Reply | None]],
+    after_s: float,
+    unused: Callable[[Reply], None],
+) -> Reply:
     """The reply of whoever is done first: one asked now, one after `after_s` seconds if somebody is free then."""
-    calls = {asyncio.create_task(ask())}
+    first: asyncio.Task[Reply | None] = asyncio.create_task(ask())
+    calls, kept = [first], None
     try:
-        done, _ = await asyncio.wait(calls, timeout=after_s)
-        if not done and free():
-            calls.add(asyncio.create_task(ask()))
-        while True:
-            done, pending = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-            good = next((call for call in done if call.exception() is None), None)
-            if good or not pending:
-                return (good or done.pop()).result()
-            calls = pending
+        done, pending = await asyncio.wait(calls, timeout=after_s)
+        kept = first if _replied(first) else None
+        if not done:
+            calls.append(asyncio.create_task(ask_another()))
+            pending = set(calls)
+        while not done or (pending and not kept):
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            kept = next((call for call in done if _replied(call)), None)
+        reply = (kept or first).result()
+        assert reply is not None
+        return reply
     finally:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+        for call in calls:
+            if call is not kept and _replied(call) and (spare := call.result()):
+                unused(spare)
+
+
+def _replied(call: "asyncio.Task[Reply | None]") -> bool:
+    return call.done() and not call.cancelled() and call.exception() is None and call.result() is not None

@@ -81,6 +81,8 @@ class PackedReader:
         kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
         if not kinds <= {"full_attention", "sliding_attention"}:
             raise Unsupported(", ".join(sorted(kinds)))
+        if _turns_by_length(model.config.get_text_config()):
+            raise Unsupported("positions that are turned by the length of the conversation")
         AttentionInterface.register(ATTENTION, _attend)
         model.set_attn_implementation(ATTENTION)
         self.model, self.step_tokens = model, STEP_TOKENS
@@ -214,6 +216,13 @@ class _Step:
             mask = before <= at
             self._masks[number, window] = mask if window is None else mask & (before > at - window)
         return self._masks[number, window]
+
+
+def _turns_by_length(config: Any) -> bool:
+    """Whether rotary positions depend on how long a conversation is: those that are read together would share them."""
+    given = getattr(config, "rope_parameters", None) or {}
+    kinds = {part.get("rope_type") for part in (given, *given.values()) if isinstance(part, dict)}
+    return bool(kinds & {"dynamic", "longrope"})
 
 
 class _Look:

@@ -28,6 +28,8 @@ def load(spec: str, *, key: str | None = None, timeout_s: float | None = None) -
         from humanturn.models.openai import KEY, TIMEOUT_S, OpenAIModel
 
         model, _, url = rest.partition("@")
+        if "@" in url:
+            raise ModelError(f"openai:{model}: a SPEC is written into files, so it takes no password; export {KEY}=...")
         return OpenAIModel(model, url or None, key=key or KEY, timeout_s=timeout_s or TIMEOUT_S)
     if kind == "pool" and rest:
         from humanturn.models import pool

@@ -62,6 +62,8 @@ class Call(msgspec.Struct, frozen=True):
     spec: str
     prompt_tokens: int
     completion_tokens: int
+    beyond: int = 0
+    """Of the prompt's tokens, those beyond what its text can be: room for what the server adds."""
 
 
 class Spending:

@@ -37,6 +37,14 @@ def card(folder: Path) -> Card | None:
         raise ModelError(f"{path}: damaged ({error}); remove it to use the folder as a plain model") from None
 
 
+def context(folder: Path, tokenizer: Any) -> int | None:
+    """Tokens that a model can read and write together: what its weights and its tokenizer allow, as vLLM reads them."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = config.get("text_config") or config
+    limits = [config.get("max_position_embeddings"), config.get("n_positions"), tokenizer.model_max_length]
+    return min((int(limit) for limit in limits if limit and limit < 2**31), default=None)
+
+
 def set_threads() -> None:
     """Let torch compute with as many threads as `OMP_NUM_THREADS` says, or else as there are cores.
 

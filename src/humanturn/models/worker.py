@@ -54,6 +54,8 @@ class Loaded(msgspec.Struct, eq=False):
 
     engine: Engine
     tokenizer: Any
+    context: int | None = None
+    """Tokens it can read and write together."""
     users: set[Any] = set()
     arrived: list[Ticket] = []
     """Turns that the thread has not taken up yet."""
@@ -116,7 +118,7 @@ def _load(folder: Path) -> Loaded:
             return _loaded[folder]
     model, tokenizer = weights.load(folder)
     thin.speed_up(model)
-    loaded = Loaded(Engine(model, template.stop_ids(tokenizer)), tokenizer)
+    loaded = Loaded(Engine(model, template.stop_ids(tokenizer)), tokenizer, weights.context(folder, tokenizer))
     with _lock:
         return _loaded.setdefault(folder, loaded)
 

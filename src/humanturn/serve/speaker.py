@@ -1,10 +1,8 @@
 """A model with what has to be known before it is asked: whose turns it writes, and how much it can read."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -55,7 +53,7 @@ def load(spec: str) -> Speaker:
         model,
         plays=template.opens(tokenizer),
         tokenizer=tokenizer,
-        context=_context(folder, tokenizer),
+        context=weights.context(folder, tokenizer),
         ends=card is not None and card.learned_ending,
     )
 
@@ -91,11 +89,3 @@ async def wake(speaker: Speaker) -> None:
     if speaker.tokenizer is not None:
         turns = opening(()) if speaker.plays == "user" else (Turn("user", "Hello"),)
         await speaker.model.reply(turns, sampling=Sampling(temperature=0, max_tokens=1), seed=0)
-
-
-def _context(folder: Path, tokenizer: Any) -> int | None:
-    """The smaller of what the weights and the tokenizer allow, as vLLM reads them."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config") or config
-    limits = [config.get("max_position_embeddings"), config.get("n_positions"), tokenizer.model_max_length]
-    return min((int(limit) for limit in limits if limit and limit < 2**31), default=None)

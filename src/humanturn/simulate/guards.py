@@ -35,19 +35,24 @@ class Guards(pydantic.BaseModel):
         return names
 
 
+_MACHINE = (
+    r"(?:(?:ai|virtual|digital|helpful|friendly|large|conversational) )*(?:ai|chatbot|language model|assistant)"
+    r"(?=\s*(?:[.,;:!?]|$|(?:and|so|here|that|who|which|by|with|without|trained|developed|created|designed|built)\b))"
+)
+"""What a machine calls itself: not an AI researcher, an assistant manager, a teaching assistant."""
 _ASSISTANT = re.compile(
-    r"^(as an ai\b|i(?:'m| am) (?:just )?an? (?:ai|language model)\b|i(?:'m| am) sorry,? but (?:as an|i can(?:'t|not))"
+    rf"^(as an {_MACHINE}|i(?:'m| am) sorry,? but (?:as an|i can(?:'t|not))"
     r"|(?:sure|certainly|absolutely|of course)[!,.] (?:here|i(?:'d| would|'ll| will| can))"
     r"|i(?:'d| would) be happy to (?:help|assist)|how (?:can|may) i (?:help|assist) you)",
     re.IGNORECASE,
 )
 _DRIFT = re.compile(
     r"\bi(?:'m| am) (?:always |also )?(?:here|happy|ready|glad|designed) to (?:help|assist|support)"
-    r"|\bi(?:'m| am) (?:just |only )?an? (?:\w+ )?(?:ai|chatbot|language model|assistant)\b"
+    rf"|\bi(?:'m| am) (?:just |only )?an? {_MACHINE}"
     r"|\bas an? (?:\w+ )?(?:ai|language model|chatbot|ai assistant),|\bhow (?:can|may) i (?:help|assist) you\b",
     re.IGNORECASE,
 )
-_TEMPLATE = re.compile(r"<\|[a-z_]+\|>|</?s>|\[/?INST\]|^(?:user|assistant|human|system):?\s*\n", re.IGNORECASE)
+_TEMPLATE = re.compile(r"<\|[a-z_]+\|>|^<s>|\[/?INST\]|^(?:user|assistant|human|system):?\s*\n", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 _LABEL = re.compile(r"\n\s*(?:assistant|ai|chatgpt|bot)\s*:", re.IGNORECASE)
 _THANKS = re.compile(
@@ -69,7 +74,8 @@ def unfinished(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
 
 def template_text(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:
     """Control tokens or role headers leaked into the text."""
-    return _TEMPLATE.search(reply.text) is not None
+    end_alone = "</s>" in reply.text and "<s>" not in reply.text  # both are struck-out text in HTML
+    return end_alone or _TEMPLATE.search(reply.text) is not None
 
 
 def answers(reply: Reply, before: Sequence[Turn], limits: Guards) -> bool:

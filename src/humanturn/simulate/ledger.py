@@ -58,15 +58,14 @@ class Ledger:
         Raises:
             Stopped: it will never have.
         """
-        prompt = most_tokens(messages) + self._beyond.get(spec, 0)
-        return await self._line.join(Call(spec, prompt, sampling.max_tokens))
+        beyond = self._beyond.get(spec, 0)
+        return await self._line.join(Call(spec, most_tokens(messages) + beyond, sampling.max_tokens, beyond))
 
     def paid(self, call: Call, reply: Reply) -> Reply:
         """Settle a call that brought a reply; returns the reply with its cost."""
         # A server that adds more to prompts than we left room for: leave more from now on.
-        surplus = reply.prompt_tokens - call.prompt_tokens
-        if surplus > 0:
-            self._beyond[call.spec] = self._beyond.get(call.spec, 0) + surplus
+        surplus = reply.prompt_tokens - (call.prompt_tokens - call.beyond)
+        self._beyond[call.spec] = max(surplus, self._beyond.get(call.spec, 0))
         self.spending.add(call.spec, reply.prompt_tokens, reply.completion_tokens)
         self._over(call)
         usd = cost(call.spec, reply.prompt_tokens, reply.completion_tokens, self.spending.prices)
@@ -78,6 +77,11 @@ class Ledger:
         usd = cost(call.spec, call.prompt_tokens, call.completion_tokens, self.spending.prices)
         self._lose(Lost(call.spec, cause, call.prompt_tokens, call.completion_tokens, usd))
         self._over(call)
+
+    def unused(self, reply: Reply) -> None:
+        """Keep on record a paid reply that nobody gets."""
+        cause = f"{reply.model}: another endpoint was quicker"
+        self._lose(Lost(reply.model, cause, reply.prompt_tokens, reply.completion_tokens, reply.usd))
 
     def free(self, call: Call) -> None:
         """Settle a call that nobody charges for."""

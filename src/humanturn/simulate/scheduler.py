@@ -17,6 +17,9 @@ from humanturn.simulate.ledger import Ledger, Stopped
 from humanturn.simulate.store import Job, Store
 from humanturn.simulate.table import Table
 
+REFUSALS = 5
+"""Requests refused in a row before anything was served, after which the fault is thought to be ours."""
+
 SETTLE_S = 0.2
 """After the last reply has come in: time for its conversation to keep it. Who is not done then was only waiting."""
 
@@ -38,14 +41,15 @@ async def run_all(
 
     Raises:
         EndpointError: `concurrency` conversations in a row failed (or all there are): nobody is served by asking
-            thousands of times more.
+            thousands of times more. Refusals of single requests count only until a first conversation has succeeded.
         BudgetReachedError: the cap is reached.
         KeyboardInterrupt: Ctrl-C.
     """
     waiting = iter(jobs)
     in_a_row: list[EndpointError] = []
     broken: list[Exception] = []
-    served = 0
+    served = store.count("done")
+    before = served
 
     async def ask(model: ChatModel, messages: Sequence[Turn], sampling: Sampling, seed: int) -> Reply:
         return await ask_patiently(model, messages, sampling, seed, retries=retries)
@@ -61,8 +65,10 @@ async def run_all(
                 return
             except EndpointError as error:
                 store.fail(job, str(error))
+                if error.of_request and served:
+                    continue
                 in_a_row.append(error)
-                if len(in_a_row) >= concurrency:
+                if len(in_a_row) >= (max(concurrency, REFUSALS) if error.of_request else concurrency):
                     ledger.stop(error)
             except Exception as error:
                 broken.append(error)
@@ -77,7 +83,7 @@ async def run_all(
         raise broken[0]
     if ledger.stopped:
         raise ledger.stopped
-    if in_a_row and not served:
+    if in_a_row and served == before:
         raise in_a_row[-1]
 
 

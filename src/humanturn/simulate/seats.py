@@ -31,7 +31,10 @@ def open_ledger(specs: Mapping[str, str], budget: str | None, prices: Prices, st
 
 def seated(specs: Mapping[str, str], ledger: Ledger, timeout_s: float) -> dict[str, ChatModel]:
     """The model of each seat; seats of the same SPEC share it, and so wait in one line."""
-    models = {spec: pool.load(spec, timeout_s=timeout_s, around=ledger.counted) for spec in set(specs.values())}
+    models = {
+        spec: pool.load(spec, timeout_s=timeout_s, around=ledger.counted, unused=ledger.unused)
+        for spec in set(specs.values())
+    }
     return {seat: models[spec] for seat, spec in specs.items()}
 
 

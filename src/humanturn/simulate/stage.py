@@ -63,10 +63,11 @@ USER_ROOM = 16
 """A user turn with less room than this is not asked for; the conversation ends."""
 
 
-def simulate(settings: SimulateSettings, out: Path, *, resume: bool = False) -> StageResult:
+def simulate(settings: SimulateSettings, out: Path, *, resume: bool = False, retry_failed: bool = False) -> StageResult:
     """Let the user talk with the assistant `count` times (paper, section 3.2), resuming inside conversations.
 
-    Writes `store.sqlite` as it goes, and at the end `conversations.jsonl` and `ledger.json`.
+    Writes `store.sqlite` as it goes, and at the end `conversations.jsonl` and `ledger.json`. With `retry_failed` a
+    simulation that is done is taken up again for the sake of conversations that failed.
 
     Raises:
         InputError: settings, model or seeds cannot be used.
@@ -83,6 +84,7 @@ def simulate(settings: SimulateSettings, out: Path, *, resume: bool = False) -> 
         outputs=("conversations.jsonl", "ledger.json"),
         work=lambda: _simulate(settings, out),
         resume=resume,
+        unfinished=lambda result: retry_failed and bool(result.get("errors")),
     )
     if settings.format == "parquet":
         formats.convert([out / "conversations.jsonl"], "parquet", out / "conversations.parquet")

@@ -188,11 +188,12 @@ class Store:
         return list(rows)
 
     def talks(self) -> Iterator[tuple[Job, list[Talk]]]:
-        """What came of the finished jobs, in order; each conversation ends with an answer."""
+        """What came of the finished jobs, in order; each conversation ends with an answer, and is no mere opening."""
         for job in self.jobs("done"):
             made = self._db.execute("SELECT conversations FROM jobs WHERE id = ?", (job.id,)).fetchone()[0]
             talks = msgspec.json.decode(made, type=list[Talk]) if made is not None else [self._said(job)]
-            yield job, [talk for talk in map(_ended, talks) if talk]
+            given = 0 if made is not None else len(job.opening)
+            yield job, [talk for talk in map(_ended, talks) if len(talk) > given]
 
     def conversations(self, strategy: str) -> Iterator[Conversation]:
         """Finished conversations with at least one round, in job order."""
