@@ -3,7 +3,7 @@ import gzip
 import pytest
 import zstandard
 
-from humanturn import jsonl
+from humanturn import formats, jsonl
 from humanturn.conversation import Conversation, Turn
 from humanturn.errors import FormatError, HumanturnError, InputError
 
@@ -20,6 +20,25 @@ def test_what_is_written_is_read_back_compressed_or_not(tmp_path, suffix):
     if suffix == ".zst":
         packed.write_bytes(zstandard.compress(path.read_bytes()))
     assert list(jsonl.read(packed, Conversation)) == [TALK, TALK]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("cut", [0.5, 0.99])
+def test_a_compressed_file_that_is_cut_off_is_no_whole_one(tmp_path, compress, cut):
+    lines = [jsonl_line(n) for n in range(20_000)]
+    packed = compress(b"".join(lines))
+    path = tmp_path / ("talk.jsonl.gz" if compress is gzip.compress else "talk.jsonl.zst")
+    path.write_bytes(packed + packed)
+    assert len(list(jsonl.read(path, Conversation))) == 2 * len(lines)
+    path.write_bytes(packed[: int(len(packed) * cut)])
+    with pytest.raises(FormatError, match="its compression is damaged"):
+        list(jsonl.read(path, Conversation))
+    with pytest.raises(FormatError, match="its compression is damaged"):
+        list(formats.read(path))
+
+
+def jsonl_line(number):
+    return f'{{"id": "t{number * 7919 % 10007}", "messages": [{{"role": "user", "content": "{number}"}}]}}\n'.encode()
 
 
 def test_a_bad_line_is_named_by_file_and_number(tmp_path):

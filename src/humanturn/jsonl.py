@@ -27,9 +27,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 
             return io.BufferedReader(gzip.open(path))
         if path.suffix == ".zst":
-            import zstandard
-
-            return io.BufferedReader(zstandard.open(path, "rb"))
+            return io.BufferedReader(_Zstandard(path))
         return path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
@@ -37,6 +35,45 @@ def open_bytes(path: Path) -> IO[bytes]:
         raise InputError(f"{path}: is a directory; give a file inside it") from None
     except PermissionError:
         raise InputError(f"{path}: not readable; check its permissions") from None
+
+
+class _Zstandard(io.RawIOBase):
+    """A `.zst` file, frame by frame; the library's own reader takes one that is cut off for a whole one."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._frame: Any = None
+        self._compressed = b""
+        self._text = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        """As `RawIOBase.readinto`.
+
+        Raises:
+            EOFError: the file ends within a frame.
+        """
+        import zstandard
+
+        while not self._text:
+            self._compressed = self._compressed or self._file.read(1 << 16)
+            if not self._compressed:
+                if self._frame is None:
+                    return 0
+                raise EOFError("it ends before its end")
+            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._text, self._compressed = memoryview(self._frame.decompress(self._compressed)), b""
+            if self._frame.eof:
+                self._compressed, self._frame = self._frame.unused_data, None
+        size = min(len(buffer), len(self._text))
+        buffer[:size], self._text = self._text[:size], self._text[size:]
+        return size
 
 
 def read(path: Path, type: type[T]) -> Iterator[T]:
@@ -48,13 +85,20 @@ def read(path: Path, type: type[T]) -> Iterator[T]:
     """
     decoder = msgspec.json.Decoder(type)
     with open_bytes(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_whole_lines(path, file), 1):
             if not line.strip():
                 continue
             try:
                 yield decoder.decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise FormatError(f"{path}:{number}: {error}; mend or remove the line") from None
+
+
+def _whole_lines(path: Path, file: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from file
+    except EOFError as error:
+        raise FormatError(f"{path}: its compression is damaged ({error}); get the file again") from None
 
 
 def write(path: Path, records: Iterable[Any]) -> int:

@@ -155,7 +155,7 @@ def fingerprint(path: Path, known: InputMark | None = None) -> InputMark:
         facts = [(file, file.stat()) for file in files]
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: no such file") from None
-    size, mtime = sum(s.st_size for _, s in facts), max((s.st_mtime_ns for _, s in facts), default=0)
+    size, mtime = sum(s.st_size for _, s in facts), sum(s.st_mtime_ns for _, s in facts) % 2**63
     if known and (known.bytes, known.mtime_ns) == (size, mtime):
         return known
     digest = hashlib.sha256()

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from humanturn.annotate import results
+from humanturn.annotate import pairs, results
 from humanturn.annotate.pairs import Item
 from humanturn.annotate.store import Vote
 from humanturn.records import Question
@@ -65,3 +65,22 @@ def test_nothing_is_said_of_nothing():
     assert found["pairs"] == [] and found["agreement"]["fleiss_kappa"] is None
     assert results.describe(found) == "0 votes of 0 annotators on 0 items"
     assert results.write_votes([], "jsonl") == b""
+
+
+def test_pairs_are_named_alike_by_people_and_judges_whatever_the_models_are_called(tmp_path):
+    for name in ("realm", "realm-dolly"):
+        answers = [
+            {
+                "question_id": 1,
+                "answer_id": name,
+                "model_id": name,
+                "choices": [{"index": 0, "turns": ["x"]}],
+                "tstamp": 0,
+            }
+        ]
+        path = tmp_path / "answers" / f"{name}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(json.dumps(row) for row in answers))
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"question_id": 1, "category": "stem", "turns": ["q"]}))
+    (item,) = pairs.read_items(tmp_path)
+    assert (item.model_1, item.model_2) == ("realm", "realm-dolly")

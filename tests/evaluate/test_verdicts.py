@@ -16,6 +16,9 @@ from humanturn.evaluate.verdicts import grade, winner
         ('Like "[[5]]" in the example, mine is [[3]].', 3),
         ('Sure: {"rating": 6, "why": "fine"}', 6),
         ('{"score": "4"}', 4),
+        ('The array is [[1]]. {"rating": 8}', 8),
+        ('{"rating": 8} is what I said first. Now: [[7]]', 7),
+        ("I give this [[7]] out of [[10]].", 7),
         ("[[11]]", None),
         ("[[0]]", None),
         ("[7]", None),
@@ -40,6 +43,7 @@ def test_grades_are_read_by_contract(text, value):
         ('{"verdict": "A"}', "A"),
         ("A", None),
         ("[[D]]", None),
+        ("I decide in favor of [[A]]", "A"),
         ('{"winner": 1}', None),
     ],
 )

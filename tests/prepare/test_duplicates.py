@@ -32,7 +32,15 @@ def test_exact_copies_may_differ_in_white_space_and_case():
     assert duplicates.exact(a) == duplicates.exact(b)
     assert duplicates.exact(a) != duplicates.exact([a[0], Turn("assistant", "Water!")])
     assert duplicates.exact(a) != duplicates.exact([Turn("user", "What is a tide?Water."), Turn("assistant", "")])
-    assert duplicates.prefix([*a, Turn("user", "More")]) == duplicates.prefix(b)
+
+
+def test_a_session_is_the_beginning_of_another_turn_for_turn():
+    a = [Turn("user", "Hi"), Turn("assistant", "Hello!"), Turn("user", "A tide?"), Turn("assistant", "Water.")]
+    longer = [*a, Turn("user", "Why?"), Turn("assistant", "The moon.")]
+    assert duplicates.beginnings(longer)[:2] == duplicates.beginnings(a)
+    other = [*a[:2], Turn("user", "A poem"), Turn("assistant", "No.")]
+    assert duplicates.beginnings(other)[0] == duplicates.beginnings(a)[0]
+    assert duplicates.beginnings(other)[1] not in duplicates.beginnings(longer)
 
 
 def test_runs_see_through_case_punctuation_and_space():

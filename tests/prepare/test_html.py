@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from humanturn.conversation import Turn
 from humanturn.prepare.html import is_html, to_markdown
+from humanturn.prepare.turns import tidy
 
 WRAPPER = '<div class="markdown prose w-full break-words dark:prose-invert dark">'
 HEADER = (
@@ -157,3 +159,14 @@ def test_real_answers_keep_every_fence_and_its_language(sharegpt_700):
                 )
     assert fences > 100
     assert exact / fences >= 0.995
+
+
+def test_a_page_shown_as_code_is_no_page():
+    answer = 'Use this:\n\n```html\n<div class="markdown-body"><p>Hello</p></div>\n```\n'
+    assert not is_html(answer)
+
+
+def test_html_that_somebody_asked_for_stays_html():
+    answer = Turn("assistant", "<h1>Rye</h1><p>A grain.</p><ul><li>old</li></ul>")
+    assert tidy(answer, from_page=False) == answer
+    assert tidy(answer) != answer

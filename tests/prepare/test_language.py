@@ -65,6 +65,13 @@ def test_a_session_that_asks_for_another_language_may_switch(request_):
     assert language.switch(turns, heard(turns)) is None
 
 
+@pytest.mark.parametrize("line", ["is phpmyadmin similar to sql?", "Kyoudon Kisoba Okakita price?"])
+def test_a_short_line_that_sounds_foreign_is_no_switch(line):
+    turns = talk(*[SAID["en"]] * 6, line)
+    others = [language.Heard("da", 24, True)]
+    assert language.switch(turns, [*heard(turns[:-1]), *others]) is None
+
+
 def test_the_main_language_is_the_one_with_most_letters():
     assert language.main(heard(talk(SAID["de"], SAID["en"], SAID["de"]))) == "de"
     assert language.main([]) == "un"

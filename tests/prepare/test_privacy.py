@@ -15,6 +15,7 @@ from humanturn.prepare.refusals import is_refusal
         ("Pay with 4111 1111 1111 1111 today", "Pay with [CARD] today"),
         ("Host 192.168.0.1 and 2001:db8:0:0:0:0:2:1 answer", "Host [IP] and [IP] answer"),
         ("key sk-abcdefghijklmnopqrstuvwx1234", "key [KEY]"),
+        ("Ping fe80::1 and 2001:db8::1", "Ping [IP] and [IP]"),
         ("AKIAIOSFODNN7EXAMPLE is one", "[KEY] is one"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "[KEY]"),
     ],
@@ -33,6 +34,10 @@ def test_what_identifies_is_replaced(text, expected):
         "The sum 1000000 + 2000000 = 3000000",
         "ISBN 978-3-16-148410-0",
         "sk-learn and ghp_ are names",
+        "Date:   Mon Jan 2 12:00:00 2023 +0000",
+        "class B; A::B x; dead::beef",
+        "from 10:20:30:40:50:60:70:80 on",
+        "Ranges 100-200-3000",
     ],
 )
 def test_what_only_looks_like_it_stays(text):

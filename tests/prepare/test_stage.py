@@ -168,7 +168,7 @@ def test_the_heldout_side_stays_the_same_when_the_corpus_grows(run):
 
 def test_pieces_and_users_stay_on_one_side(run):
     rng = random.Random(2)
-    pieces = [session(f"QWJhYv{i:02}_{start}", talk(rng, 3)) for i in range(40) for start in (0, 6, 12)]
+    pieces = [session(f"QWJhY{i:02}_{start}", talk(rng, 3)) for i in range(40) for start in (0, 6, 12)]
     written = run(pieces, "pieces", heldout=0.5)
     assert not {s.session_id for s in written.train} & {s.session_id for s in written.heldout}
     chats = [
@@ -216,6 +216,43 @@ def test_the_longest_copy_is_kept(run):
     assert why["c"][0] == "exact_duplicate"
     assert why["a"][0] == "prefix_duplicate"
     assert {why["a"][1].split()[-1], why["b"][1].split()[-1]} <= {"b", "d"}
+
+
+def test_sessions_that_open_with_the_same_greeting_are_no_copies(run):
+    rng = random.Random(5)
+    greeted = [
+        session(name, ["hi", "Hello! How can I assist you today?", *talk(rng, n)]) for name, n in (("a", 2), ("b", 4))
+    ]
+    assert {s.session_id for s in run([*greeted, *corpus(3)]).segments} >= {"a", "b"}
+
+
+def test_later_pieces_of_a_session_have_their_context_and_open_no_session(run):
+    """ShareGPT V3: ids end in the index of the piece's first turn; an answer may stand in two pieces."""
+    said = talk(random.Random(6), 5)
+    rounds = [(0, said[:4]), (3, said[3:6]), (6, said[6:])]
+    roles = ("human", "gpt")
+    pieces = [
+        {
+            "id": f"QWJhYvA_{at}",
+            "conversations": [{"from": roles[(at + n) % 2], "value": text} for n, text in enumerate(texts)],
+        }
+        for at, texts in rounds
+    ]
+    written = run([*pieces, *corpus(1)], heldout=0.0, max_tokens=4096)
+    mine = [s for s in written.segments if s.session_id == "QWJhYvA"]
+    assert [[turn.content for turn in s.messages] for s in mine] == [said[:4], said[3:6], said[5:]]
+    assert [s.context_turns for s in mine] == [0, 1, 1]
+    assert [bool(s.meta.get("ends")) for s in mine] == [False, False, True]
+    own = [text for s in mine for role in ("user", "assistant") for text in s.turns_of(role)]
+    assert sorted(own) == sorted(said)
+    assert not any("piece" in s.meta for s in written.segments)
+
+
+def test_ids_that_end_in_a_number_are_not_all_pieces_of_one_session(run):
+    written = run([session(f"identity_{n}", talk(random.Random(n), 2)) for n in range(20)], heldout=0.5)
+    assert len({s.session_id for s in written.segments}) == 20
+    assert written.heldout
+    assert written.train
 
 
 def test_ids_that_stand_twice_become_different(run):

@@ -12,7 +12,7 @@ import numpy as np
 
 from humanturn import stats
 from humanturn.analyze import lexical
-from humanturn.conversation import Conversation
+from humanturn.conversation import Conversation, Turn
 from humanturn.records import Measurement
 from humanturn.tokens import Counter
 
@@ -73,6 +73,14 @@ class Session(msgspec.Struct):
     mtld_sum: float = 0.0
     mtld_turns: int = 0
     """User turns that hold a word."""
+
+
+def whole(conversations: Iterable[Conversation]) -> list[Conversation]:
+    """Segments of one session put together again, in order of first appearance."""
+    found: dict[str, list[Turn]] = {}
+    for conversation in conversations:
+        found.setdefault(conversation.session_id, []).extend(conversation.messages[conversation.context_turns :])
+    return [Conversation(id=name, messages=tuple(turns)) for name, turns in found.items()]
 
 
 def sessions(conversations: Iterable[Conversation], count: Counter) -> list[Session]:

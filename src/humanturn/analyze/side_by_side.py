@@ -55,7 +55,7 @@ def _row(
         columns |= {"human_like": ratio} if ratio else {}
     unparsed = 0
     if settings.judge:
-        quality = _judged(settings, name, list(formats.read_conversations(path)), out)
+        quality = _judged(settings, name, corpus.whole(formats.read_conversations(path)), out)
         columns |= quality.means
         unparsed = quality.unparsed
     return {
@@ -82,17 +82,17 @@ def _taught(settings: "AnalyzeSettings") -> "Detector | None":
     return humanlike.check(found, f"{wanted.model}, {wanted.label} means a person", human, machine, seed=settings.seed)
 
 
-def _judged(settings: "AnalyzeSettings", name: str, conversations: list[Conversation], out: Path) -> "Quality":
-    """The judge's means over an even sample of the conversations."""
+def _judged(settings: "AnalyzeSettings", name: str, sessions: list[Conversation], out: Path) -> "Quality":
+    """The judge's means over an even sample of the sessions."""
     from humanturn.analyze import quality
     from humanturn.models import spec
 
-    n, wanted = len(conversations), min(settings.judged_conversations, len(conversations))
+    n, wanted = len(sessions), min(settings.judged_conversations, len(sessions))
     path = out / "judged" / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.jsonl"  # a name may hold any character
     path.parent.mkdir(exist_ok=True)
     return quality.judge(
         spec.load(settings.judge or ""),
-        [conversations[i * n // wanted] for i in range(wanted)],
+        [sessions[i * n // wanted] for i in range(wanted)],
         path,
         seed=settings.seed,
         concurrency=settings.concurrency,

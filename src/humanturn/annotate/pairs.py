@@ -45,7 +45,7 @@ def read_items(folder: Path) -> list[Item]:
     answers = _first(folder, "answers", "model_answer")
     if questions is None or answers is None:
         raise InputError(f"{folder}: holds no evaluation (questions.jsonl and answers/); give evaluate's --out")
-    models = {path.stem: _answers(path) for path in sorted(answers.glob("*.jsonl"))}
+    models = {path.stem: _answers(path) for path in sorted(answers.glob("*.jsonl"), key=lambda path: path.stem)}
     if len(models) < 2:
         raise InputError(f"{answers}: holds answers of {len(models)} model; comparing needs two")
     items = []

@@ -9,6 +9,8 @@ Winner = Literal["A", "B", "tie"]
 
 _GRADE = re.compile(r"\[\[\s*(\d+(?:\.\d+)?)\s*(?:/\s*10\s*)?\]\]")
 _LETTER = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]", re.IGNORECASE)
+_OUT_OF = re.compile(r"(?:\bout of|/)\s*\Z")
+"""Before the best grade there could be."""
 _JSON = re.compile(r"\{[^{}]*\}")
 _WINNERS: dict[str, Winner] = {"a": "A", "b": "B", "c": "tie", "tie": "tie"}
 
@@ -25,29 +27,29 @@ def grade(text: str) -> float | None:
 
     The last, because judges repeat the example of their prompt before they come to their own.
     """
-    found = _GRADE.findall(text)
-    value = float(found[-1]) if found else _number(_field(text, ("rating", "score", "grade")))
+    value = _number(_last(text, _GRADE, ("rating", "score", "grade")))
     return value if value is not None and 1 <= value <= 10 else None
 
 
 def winner(text: str) -> Winner | None:
     """The last verdict in `text`; None when there is none."""
-    found = _LETTER.findall(text)
-    said = found[-1] if found else _field(text, ("winner", "verdict"))
+    said = _last(text, _LETTER, ("winner", "verdict"))
     return _WINNERS.get(said.strip().lower()) if isinstance(said, str) else None
 
 
-def _field(text: str, names: tuple[str, ...]) -> Any:
-    """The first of `names` in the last JSON object of `text` that has one."""
-    for part in reversed(_JSON.findall(text)):
+def _last(text: str, bracketed: re.Pattern[str], names: tuple[str, ...]) -> Any:
+    """What stands last: in double brackets, or under one of `names` in a JSON object."""
+    brackets = [match for match in bracketed.finditer(text) if not _OUT_OF.search(text, 0, match.start())]
+    at = brackets[-1].start() if brackets else -1
+    for part in reversed(list(_JSON.finditer(text, at + 1))):
         try:
-            value = msgspec.json.decode(part)
+            value = msgspec.json.decode(part[0])
         except msgspec.MsgspecError:
             continue
         for name in names:
             if name in value:
                 return value[name]
-    return None
+    return brackets[-1][1] if brackets else None
 
 
 def _number(value: Any) -> float | None:

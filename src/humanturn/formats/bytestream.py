@@ -28,8 +28,9 @@ def utf8(path: Path) -> Iterator[bytes]:
     """
     try:
         with open_bytes(path) as file:
-            # Of a damaged archive, `read1` hands out what comes before the damage; `read` would lose it.
-            read = getattr(file, "read1", file.read)
+            # Of a damaged archive, unbuffered reading hands out what comes before the damage.
+            raw = getattr(file, "raw", file)
+            read = getattr(raw, "read1", raw.read)
             first = read(READ)
             encoding, first = _encoding(first)
             decode = codecs.getincrementaldecoder(encoding)("replace") if encoding else None

@@ -32,7 +32,8 @@ def is_html(text: str) -> bool:
     """True for an answer in the HTML of a chat page, False for Markdown (which may hold HTML as code)."""
     if "<" not in text:
         return False
-    if _WRAPPER.search(text, 0, 2000):
+    wrapper = _WRAPPER.search(text, 0, 2000)
+    if wrapper and not _MARKDOWN_FENCE.search(text, 0, wrapper.start()):
         return True
     return bool(_STARTS.match(text) and "</p>" in text and _ENDS.search(text) and not _MARKDOWN_FENCE.search(text))
 

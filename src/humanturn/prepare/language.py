@@ -87,6 +87,8 @@ _SAMPLE = 400
 """Characters of prose of a turn that are looked at."""
 MIN_LETTERS = 24
 """Prose shorter than this says nothing for certain about its language."""
+LONG_LETTERS, TELLING = 60, 0.1
+"""A switch of languages is a turn of so many letters in another one, or so large a share of the session's."""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -179,8 +181,12 @@ def switch(turns: Sequence[Turn], heard: Sequence[Heard]) -> tuple[str, str] | N
 
     Sessions that ask for a translation are meant to hold two languages and are kept (paper, section 3.1.3).
     """
-    said = [turn.code for turn in heard if turn.sure]
-    others = [code for code in said if code != said[0]]
+    sure = [turn for turn in heard if turn.sure]
+    others = [turn for turn in sure if turn.code != sure[0].code]
+    # A single short line may be a name or a misspelt question.
+    tells = sum(turn.letters for turn in others) >= TELLING * sum(turn.letters for turn in heard)
+    if not (tells or any(turn.letters >= LONG_LETTERS for turn in others)):
+        return None
     if not others or any(turn.role == "user" and _ASKS_FOR_LANGUAGE.search(turn.content) for turn in turns):
         return None
-    return said[0], others[0]
+    return sure[0].code, others[0].code

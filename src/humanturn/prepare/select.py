@@ -32,9 +32,9 @@ def drop(row: Row, rule: str, reason: str) -> None:
 
 def duplicates(rows: Sequence[Row], *, prefix: bool, threshold: float | None) -> None:
     """Drop all but the longest copy of each session; among copies of one length the first stays."""
-    _keep_longest(rows, "exact_duplicate", lambda row: row.exact, "says the same as")
+    _keep_longest(rows)
     if prefix:
-        _keep_longest(rows, "prefix_duplicate", lambda row: row.prefix, "begins with the same two turns as")
+        _keep_whole(rows)
     if threshold is not None:
         from humanturn.prepare import near
 
@@ -46,18 +46,31 @@ def duplicates(rows: Sequence[Row], *, prefix: bool, threshold: float | None) ->
                 drop(row, "near_duplicate", f"shares {threshold:.0%} or more of its five-word runs with {kept.id}")
 
 
-def _keep_longest(rows: Sequence[Row], rule: str, key: Callable[[Row], bytes], how: str) -> None:
+def _keep_longest(rows: Sequence[Row]) -> None:
     best = dict[bytes, Row]()
     alive = [row for row in rows if row.drop is None]
     for row in alive:
-        other = best.get(key(row))
+        other = best.get(row.exact)
         if other is None or row.characters > other.characters:
-            best[key(row)] = row
+            best[row.exact] = row
     for row in alive:
-        kept = best[key(row)]
+        kept = best[row.exact]
+        if kept is not row:
+            drop(row, "exact_duplicate", f"says the same as {kept.id}")
+
+
+def _keep_whole(rows: Sequence[Row]) -> None:
+    """Drop sessions that are the beginning of another: one conversation, shared at two moments."""
+    longest = dict[bytes, Row]()
+    alive = [row for row in rows if row.drop is None and row.beginnings]
+    for row in sorted(alive, key=lambda row: -len(row.beginnings)):
+        kept = longest.setdefault(row.beginnings[-1], row)
         # Paths of one OpenAssistant tree begin alike and are not copies.
-        if kept is not row and (rule == "exact_duplicate" or kept.key != row.key):
-            drop(row, rule, f"{how} {kept.id}")
+        if kept is not row and kept.key != row.key:
+            drop(row, "prefix_duplicate", f"is the beginning of {kept.id}")
+            continue
+        for beginning in row.beginnings:
+            longest.setdefault(beginning, row)
 
 
 def sample(rows: Sequence[Row], size: int | None, stratify: Sequence[Stratum], *, seed: int) -> None:

@@ -1,5 +1,6 @@
 """What is done to each session by itself; runs in worker processes, a chunk of the input at a time."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +61,8 @@ class Row(msgspec.Struct, kw_only=True):
     """Turns and tokens that are left, in the shape of a loss that a later rule may make of them."""
     characters: int = 0
     exact: bytes = b""
-    prefix: bytes = b""
+    beginnings: list[bytes] = []
+    """Of each of its beginnings that ends with an answer, the whole last."""
     sketch: bytes = b""
     user: str | None = None
     language: str = "un"
@@ -84,13 +86,14 @@ class Row(msgspec.Struct, kw_only=True):
 def work(chunk: Chunk, spool: Path, rules: Rules) -> list[Row]:
     """Apply the rules to every session of a chunk; write the segments of those that pass to `spool`."""
     rows, sessions = list[Row](), list[tuple[Row, list[Turn], Conversation]]()
-    items = list(read_chunk(chunk, oasst_paths=rules.oasst))
+    items = _continued(list(read_chunk(chunk, oasst_paths=rules.oasst)))
     ending = _ending(items)
     for item in items:
         if isinstance(item, Dropped):
             rows.append(Row(id=item.id, key=item.id, source=item.source, drop=Loss("unreadable", item.reason, 0, 0, 0)))
             continue
-        turns = [tidy(turn) for turn in item.messages]
+        pages = item.source == "sharegpt"  # others hold HTML because somebody asked for it
+        turns = [tidy(turn, from_page=pages) for turn in item.messages]
         scrubbed = _scrub(turns) if rules.scrub else {}
         row = Row(id=item.id, key=item.session_id, source=item.source, turns=len(turns), scrubbed=scrubbed)
         rows.append(row)
@@ -108,6 +111,29 @@ def work(chunk: Chunk, spool: Path, rules: Rules) -> list[Row]:
     return rows
 
 
+def _continued(items: list[Conversation | Dropped]) -> list[Conversation | Dropped]:
+    """Later pieces of sessions (ShareGPT V3) that begin with a human turn get the answer before it as their context.
+
+    Pieces of a session stand together; one whose predecessor is in another chunk, or was not read to its end, stays.
+    """
+    found = items[:1]
+    for before, item in itertools.pairwise(items):
+        if isinstance(item, Conversation) and isinstance(before, Conversation) and _follows(item, before):
+            meta = item.meta | {"context_turns": 1}
+            item = msgspec.structs.replace(item, messages=(before.messages[-1], *item.messages), meta=meta)
+        found.append(item)
+    return found
+
+
+def _follows(item: Conversation, before: Conversation) -> bool:
+    begins = before.meta.get("piece", 0) + len(before.messages)
+    return (
+        bool(item.messages and before.messages)
+        and (item.session_id, item.meta.get("piece")) == (before.session_id, begins)
+        and (before.messages[-1].role, item.messages[0].role) == ("assistant", "user")
+    )
+
+
 def _ending(items: Sequence[Conversation | Dropped]) -> set[str]:
     """Ids of the items that hold their session's last turn, as far as one chunk can tell.
 
@@ -120,7 +146,8 @@ def _ending(items: Sequence[Conversation | Dropped]) -> set[str]:
     return {
         item.id
         for item in last.values()
-        if item.meta.get("ends") or (item.session_id != unsure and "context_turns" not in item.meta)
+        if item.meta.get("ends")
+        or (item.session_id != unsure and ("context_turns" not in item.meta or "piece" in item.meta))
     }
 
 
@@ -153,11 +180,13 @@ def _judge(
     if why:
         row.drop = Loss(*why, len(kept), user_turns, sum(counts))
         return []
-    row.exact, row.prefix = duplicates.exact(kept), duplicates.prefix(kept)
+    row.exact, row.beginnings = duplicates.exact(kept), duplicates.beginnings(kept)
     row.characters = sum(len(turn.content) for turn in kept)
     row.sketch = near.sketch(kept) if rules.near_duplicates else b""
     row.user, row.rounds, row.language = item.meta.get("user"), user_turns, language.main(heard)
-    meta = {key: value for key, value in item.meta.items() if key not in ("tool_turns", "ends")}
+    meta = {key: value for key, value in item.meta.items() if key not in ("tool_turns", "ends", "piece")}
+    if kept[0].role != "assistant":
+        meta.pop("context_turns", None)
     if ends and not any(loss.rule == "trailing_user" for loss in row.losses):
         meta["ends"] = True
     if heard:

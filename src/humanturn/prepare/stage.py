@@ -34,7 +34,7 @@ class PrepareSettings(run.Settings):
     language_switch: bool = pydantic.Field(
         True, description="drop sessions that change language though nobody asks for a translation"
     )
-    prefix_duplicates: bool = pydantic.Field(True, description="drop sessions whose first two turns open a longer one")
+    prefix_duplicates: bool = pydantic.Field(True, description="drop sessions that are the beginning of a longer one")
     near_duplicates: float | None = pydantic.Field(
         0.8, gt=0, le=1, description="drop sessions that share this much of their five-word runs; null keeps them"
     )

@@ -29,13 +29,13 @@ class Loss(msgspec.Struct, frozen=True):
     tokens: int
 
 
-def tidy(turn: Turn) -> Turn:
+def tidy(turn: Turn, *, from_page: bool = True) -> Turn:
     """The turn with `\\n` line ends, without control characters and surrounding white space; HTML answers as Markdown.
 
-    Human turns are not touched otherwise.
+    Human turns are not touched otherwise. `from_page`: answers may be the HTML of a chat page.
     """
     text = turn.content
-    if turn.role == "assistant" and is_html(text):
+    if from_page and turn.role == "assistant" and is_html(text):
         text = to_markdown(text)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
