@@ -122,7 +122,7 @@ def stage(
                 manifest.result = work()
             except InputError:
                 # Bad input is mended and tried again: the directory must not remember it, unless work is left there.
-                if previous is None and _names(out) == {*there, path.name}:
+                if previous is None and not _names(out) - there - {path.name, *outputs}:
                     path.unlink()
                 raise
             manifest.status = "done"
