@@ -1,6 +1,6 @@
 """What a user model learns from the whole packaged ShareGPT file in two hours on two CPU cores.
 
-python benchmarks/whole_file.py OUT [--resume] [--share 0.3] [--precision float32|bfloat16] [--limit N]
+python benchmarks/whole_file.py OUT [--resume] [--share 0.3] [--epochs 0.8] [--precision float32|bfloat16] [--limit N]
 
 Sessions are cut at 256 tokens; of their segments those are learned in which at least --share of the text up to the last
 human turn is the human's, because time goes by the tokens computed, not by those trained. Heldout are the first two
@@ -25,6 +25,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--share", type=float, default=0.3)
+    parser.add_argument("--epochs", type=float, default=0.8)
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--limit", type=int, help="learn from so many segments only")
     args = parser.parse_args()
@@ -33,7 +34,7 @@ def main():
     settings = TrainSettings(
         data=str(chosen(args.out, args.share)), role="user", limit=args.limit,
         heldout=str(args.out / "512" / "heldout.jsonl"), heldout_limit=100, heldout_segments=2,
-        lora_rank=16, learning_rate=1e-3, epochs=1, batch_size=16, max_tokens=512, precision=args.precision,
+        lora_rank=16, learning_rate=1e-3, epochs=args.epochs, batch_size=16, max_tokens=512, precision=args.precision,
     )  # fmt: skip
     print(describe(train(settings, args.out / "user", resume=args.resume).result))
 
